@@ -1,0 +1,90 @@
+"""What every learned or analytic prior can do, so that no method knows which one it has.
+
+This module knows no network. A prior that satisfies `MultiviewPrior` can drive any method that needs a denoiser over views;
+an object that satisfies `Encoder` can drive any method that needs features of images.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from maquette.core.camera import Camera
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a sample should show: words, and optionally one clean picture of it.
+
+    `text` and `mask` are the prior's own embedding of `prompt` (None for priors that read no words). `reference` is an
+    sRGB image in [0, 1] of the object on white, seen from the single view of `camera`; both are given or neither is.
+    """
+
+    prompt: str
+    text: Float[Tensor, "1 tokens width"] | None = None
+    mask: Bool[Tensor, "1 tokens"] | None = None
+    reference: Float[Tensor, "height width 3"] | None = None
+    camera: Camera | None = None
+
+
+@runtime_checkable
+class MultiviewPrior(Protocol):
+    """A denoiser over sets of views with a variance-preserving discrete schedule, like Stable Diffusion's.
+
+    A noisy latent is  z_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) eps. Times at this door are fractions in [0, 1]:
+    0 is clean (alpha_bar = 1) and t > 0 is entry `round(t * T) - 1` of `alphas_cumprod`, see
+    `maquette.diffusion.alpha_bar_at`. Latents are scaled to unit variance or near it.
+    """
+
+    image_size: int  # side of the square images of `encode` and `decode`, px
+    latent_shape: tuple[int, int, int]  # (channels, height, width) of one view
+    alphas_cumprod: Float[Tensor, " noise_levels"]  # float64, decreasing
+    evaluations: int  # network forward passes so far over a set of views; a guidance pair counts 2
+
+    def condition(
+        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
+    ) -> Condition:
+        """Embed the words (and keep the clean view, if any). Raises `BadInput` for words it can do nothing with."""
+        ...
+
+    def encode(self, images: Float[Tensor, "views size size 3"]) -> Float[Tensor, "views channels height width"]:
+        """sRGB images in [0, 1] -> latents. Differentiable."""
+        ...
+
+    def decode(self, latents: Float[Tensor, "views channels height width"]) -> Float[Tensor, "views size size channel"]:
+        """Latents -> sRGB images in [0, 1]; a fourth channel, when there is one, is coverage. Differentiable."""
+        ...
+
+    def denoise(
+        self,
+        latents: Float[Tensor, "views channels height width"],
+        t: float,
+        condition: Condition,
+        camera: Camera,
+        *,
+        guidance: float,
+    ) -> Float[Tensor, "views channels height width"]:
+        """The expected CLEAN latents given the noisy ones; `camera` holds one camera for each view.
+
+        `guidance` is the classifier-free scale s in  x_u + s (x_c - x_u):  1 is the plain conditional prediction and
+        0 the unconditional one (one forward pass each); every other value costs two.
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A network that turns images, and if it can words, into vectors that are close when they mean the same."""
+
+    def embed_image(self, images: Float[Tensor, "images height width 3"]) -> Float[Tensor, "images width"]:
+        """Unit vectors of sRGB images in [0, 1]."""
+        ...
+
+    def embed_text(self, texts: list[str]) -> Float[Tensor, "texts width"]:
+        """Unit vectors of sentences."""
+        ...
+
+    def features(self, images: Float[Tensor, "images height width 3"]) -> list[Tensor]:
+        """Feature maps (images, channels, h, w) of sRGB images in [0, 1], shallow to deep; differentiable."""
+        ...
