@@ -1,0 +1,1 @@
+"""Front ends: each a reader of the same stream of events."""

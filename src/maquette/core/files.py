@@ -1,0 +1,105 @@
+"""Writing so that a file is there completely or not at all, and folders that are checked before work begins.
+
+This module does not know any file format.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+from maquette.core.errors import BadInput
+
+NEEDED_MIB = 64  # an asset with its video, pictures and checkpoint stays below this
+_THE_DISK_SAYS_NO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: Literal["wb", "w"] = "wb") -> Iterator[IO]:
+    """Open `path` for writing; the file appears, complete and flushed to disk, when the block ends without an error.
+
+    Any older file stays untouched until then and after a failure. The new content has no name until it is complete
+    where the file system can do that (Linux: O_TMPFILE), so that even a kill leaves nothing behind; elsewhere it is a
+    hidden `.part` file beside the target that every failure except a kill removes. The folder must exist. A disk that
+    is full or read-only raises `BadInput`.
+    """
+    path = Path(path)
+    with _explained(path):
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        descriptor, is_nameless = _open_part(part)
+        try:
+            with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                if is_nameless:
+                    os.link(f"/proc/self/fd/{file.fileno()}", part, follow_symlinks=True)
+            os.replace(part, path)
+        except BaseException:  # also Ctrl-C and a closed generator: tidy up, then let it pass
+            part.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+def prepare_folder(path: str | Path) -> Path:
+    """Make the folder `path`, with parents, and prove that a run can write into it before the run begins.
+
+    Raises `BadInput` if it is a file, cannot be written, or its disk has less than `NEEDED_MIB` free. Files that are
+    already there stay.
+    """
+    path = Path(path)
+    if "\0" in str(path):
+        raise BadInput("the folder's name contains a NUL character", "choose another name")
+    above = next((folder for folder in (path, *path.parents) if folder.exists()), Path())
+    if not above.is_dir():
+        raise BadInput(f"{above} is a file; expected a folder or a new name", "choose another output folder")
+    with _explained(path):
+        free_mib = shutil.disk_usage(above).free / 2**20
+        if free_mib < NEEDED_MIB:
+            raise BadInput(
+                f"the disk of {path} has {free_mib:.0f} MiB free; a run may need {NEEDED_MIB}",
+                "free space or choose another folder",
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{secrets.token_hex(4)}.probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    return path
+
+
+def _open_part(part: Path) -> tuple[int, bool]:
+    """A descriptor for the new content, and whether it has no name yet."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        try:
+            return os.open(part.parent, os.O_TMPFILE | os.O_WRONLY, 0o666), True
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), False
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInput(f"the name {path.name[:40]}… is too long for this disk", "choose a shorter name") from error
+        if error.errno not in _THE_DISK_SAYS_NO:
+            raise
+        reason = os.strerror(error.errno)
+        raise BadInput(f"cannot write {path}: {reason}", "choose another folder or free space") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system allows to open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

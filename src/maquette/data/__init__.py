@@ -1,0 +1,1 @@
+"""Where training objects, their captions and their views come from."""

@@ -1,0 +1,1 @@
+"""Scores of finished assets, by an encoder that never guided them."""

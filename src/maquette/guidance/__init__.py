@@ -1,0 +1,1 @@
+"""Losses on rendered images. Nothing here knows what made the image."""

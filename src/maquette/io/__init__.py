@@ -1,0 +1,1 @@
+"""The border of the package: files in and out, checked before they are parsed and written atomically."""

@@ -1,0 +1,1 @@
+"""Pictures of things: functions from a representation and a camera to a Rendering."""

@@ -1,0 +1,1 @@
+"""What an asset can be: Gaussians, meshes, and the arrows between them."""

@@ -1,0 +1,1 @@
+"""Loops, optimisers and density control: everything that learns."""

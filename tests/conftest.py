@@ -1,0 +1,40 @@
+"""Shapes and types of the whole package are checked while tests run; normal use pays nothing for it."""
+
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network fails at once instead of waiting
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+
+class CompiledByNumba(MetaPathFinder):
+    """Lets modules that numba compiles pass unwrapped: a wrapped function is not one that numba can read."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if not fullname.startswith("maquette."):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        is_python = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
+        source = Path(spec.origin).read_text(encoding="utf-8") if is_python else ""
+        return spec if "from numba import" in source or "import numba" in source else None
+
+
+install_import_hook("maquette", "beartype.beartype")
+sys.meta_path.insert(0, CompiledByNumba())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked gpu are skipped where there is no CUDA device."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if wanting:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in wanting:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
