@@ -14,7 +14,9 @@ def sphere(rings=24, segments=48):
     around = torch.linspace(0, 2 * math.pi, segments + 1)
     around[-1] = 0  # the seam: the same position, another vertex
     p, a = torch.meshgrid(polar, around, indexing="ij")
-    vertices = torch.stack([p.sin() * a.sin(), p.cos(), p.sin() * a.cos()], dim=-1).reshape(-1, 3)
+    radius = p.sin()
+    radius[-1] = 0  # sin(pi) is not quite
+    vertices = torch.stack([radius * a.sin(), p.cos(), radius * a.cos()], dim=-1).reshape(-1, 3)
     i, j = torch.meshgrid(torch.arange(rings), torch.arange(segments), indexing="ij")
     corner = (i * (segments + 1) + j).reshape(-1)
     below = corner + segments + 1
