@@ -1,8 +1,8 @@
 """The three things a network may predict, and how to turn each into the others.
 
-With a = sqrt(alpha_bar) and s = sqrt(1 - alpha_bar), a noisy sample is  z = a x0 + s eps,  and the velocity of Salimans & Ho
-(arXiv 2202.00512) is  v = a eps - s x0.  `alpha_bar` is one float, or a tensor that broadcasts against the samples.
-Half-precision samples are computed and returned in float32; float64 stays float64.
+With a = sqrt(alpha_bar) and s = sqrt(1 - alpha_bar), a noisy sample is  z = a x0 + s eps,  and the velocity of
+Salimans & Ho (arXiv 2202.00512) is  v = a eps - s x0.  `alpha_bar` is one float, or a tensor that
+broadcasts against the samples. Half-precision samples are computed and returned in float32; float64 stays float64.
 """
 
 import math

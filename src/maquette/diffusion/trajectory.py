@@ -1,7 +1,8 @@
 """Paths between noise and data for a variance-preserving discrete schedule, as functions of twenty lines.
 
-Every path takes `denoise(z, t) -> x0`, the predicted clean sample, and times as fractions in [0, 1]: 0 is clean, and t > 0
-is entry `round(t * T) - 1` of the table `alphas_cumprod` of T noise levels. This module knows no network and no guidance.
+Every path takes `denoise(z, t) -> x0`, the predicted clean sample, and times as fractions in [0, 1]: 0 is clean, and
+t > 0 is entry `round(t * T) - 1` of the table `alphas_cumprod` of T noise levels. This module knows no network and no
+guidance.
 """
 
 import math
@@ -16,8 +17,10 @@ from maquette.diffusion.predict import signal_and_noise
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def scaled_linear(noise_levels: int = 1000, *, first: float = 0.00085, last: float = 0.012) -> Float[Tensor, " noise_levels"]:
-    """The table `alphas_cumprod` of Stable Diffusion, float64: beta goes from `first` to `last`, linearly in sqrt(beta)."""
+def scaled_linear(
+    noise_levels: int = 1000, *, first: float = 0.00085, last: float = 0.012
+) -> Float[Tensor, " noise_levels"]:
+    """The table `alphas_cumprod` of Stable Diffusion: beta from `first` to `last`, evenly in its square root."""
     beta = torch.linspace(first**0.5, last**0.5, noise_levels, dtype=torch.float64) ** 2
     return (1 - beta).cumprod(0)
 
@@ -51,21 +54,21 @@ def add_noise(x0: Float[Tensor, "*b"], noise: Float[Tensor, "*b"], alpha_bar: fl
 def ddim(denoise: Denoise, z: Tensor, times: list[float], alphas_cumprod: Tensor) -> Tensor:
     """Follow the deterministic DDIM path through `times` (arXiv 2010.02502, eq. 12 with eta = 0).
 
-    Falling times sample; rising times invert (a sample back to its noise). One evaluation for each interval, at its first
-    end, so an inversion has to start with a little noise: at t >= 1 / T, not at 0.
+    Falling times sample; rising times invert (a sample back to its noise). One evaluation for each interval, at its
+    first end, so an inversion has to start with a little noise: at t >= 1 / T, not at 0.
     """
     for t, t_next in zip(times[:-1], times[1:], strict=True):
         a, s = signal_and_noise(alpha_bar_at(alphas_cumprod, t))
         a_next, s_next = signal_and_noise(alpha_bar_at(alphas_cumprod, t_next))
         if s == 0:
-            raise ValueError(f"the path leaves from the clean time {t}; start an inversion at t >= 1 / {len(alphas_cumprod)}")
+            raise ValueError(
+                f"the path leaves from the clean time {t}; start an inversion at t >= 1 / {len(alphas_cumprod)}"
+            )
         z = (s_next / s) * z + (a_next - s_next / s * a) * denoise(z, t)  # a' x0 + s' eps, with eps = (z - a x0) / s
     return z
 
 
-def dpm_solver_pp_states(
-    denoise: Denoise, z: Tensor, times: list[float], alphas_cumprod: Tensor
-) -> Iterator[Tensor]:
+def dpm_solver_pp_states(denoise: Denoise, z: Tensor, times: list[float], alphas_cumprod: Tensor) -> Iterator[Tensor]:
     """The state after each interval of DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2), for falling `times`.
 
     Multistep of order 2 in lambda = ln(a / s); the first interval, and one that ends at the clean time 0 (lambda is
@@ -89,9 +92,8 @@ def dpm_solver_pp_states(
 
 def dpm_solver_pp(denoise: Denoise, z: Tensor, times: list[float], alphas_cumprod: Tensor) -> Tensor:
     """The last state of `dpm_solver_pp_states`: a sample from noise `z` at times[0]."""
-    for z in dpm_solver_pp_states(denoise, z, times, alphas_cumprod):
-        pass
-    return z
+    *_, last = dpm_solver_pp_states(denoise, z, times, alphas_cumprod)
+    return last
 
 
 def _log_snr_half(a: float, s: float) -> float:

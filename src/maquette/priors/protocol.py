@@ -1,7 +1,7 @@
 """What every learned or analytic prior can do, so that no method knows which one it has.
 
-This module knows no network. A prior that satisfies `MultiviewPrior` can drive any method that needs a denoiser over views;
-an object that satisfies `Encoder` can drive any method that needs features of images.
+This module knows no network. A prior that satisfies `MultiviewPrior` can drive any method that needs a denoiser over
+views; an object that satisfies `Encoder` can drive any method that needs features of images.
 """
 
 from dataclasses import dataclass
