@@ -48,12 +48,12 @@ class MultiviewPrior(Protocol):
         """Embed the words (and keep the clean view, if any). Raises `BadInput` for words it can do nothing with."""
         ...
 
-    def encode(self, images: Float[Tensor, "views size size 3"]) -> Float[Tensor, "views channels height width"]:
-        """sRGB images in [0, 1] -> latents. Differentiable."""
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views channels height width"]:
+        """What `decode` gives -> latents. Differentiable."""
         ...
 
     def decode(self, latents: Float[Tensor, "views channels height width"]) -> Float[Tensor, "views size size channel"]:
-        """Latents -> sRGB images in [0, 1]; a fourth channel, when there is one, is coverage. Differentiable."""
+        """Latents -> sRGB images in [0, 1] on white, and as fourth channel, if the prior knows it, coverage."""
         ...
 
     def denoise(
