@@ -1,9 +1,10 @@
 """Priors that know their distribution exactly: no weights, every prediction an equation. For tests and for teaching.
 
-`RenderOracle` is "this one 3D scene, seen from any camera", with views that agree with each other as much or as little as
-one likes, so that whole pipelines can be run and judged in seconds. `MixturePrior` is a mixture of Gaussians with a name
-for each component, so that guidance can be checked against algebra. What a scene looks like comes in as a function of the
-camera; this module does not know what made the image, except for the toy scene `Solids`, which it casts rays at.
+`RenderOracle` is "this one 3D scene, seen from any camera", with views that agree with each other as much or as
+little as one likes, so that whole pipelines can be run and judged in seconds. `MixturePrior` is a mixture of
+Gaussians with a name for each component, so that guidance can be checked against algebra. What a scene looks like
+comes in as a function of the camera; this module does not know what made the image, except for the toy scene
+`Solids`, which it casts rays at.
 """
 
 from collections.abc import Callable
@@ -52,10 +53,11 @@ def mixture_x0(
 class RenderOracle:
     """The exact denoiser of pictures of one known scene. Latents are pixels, channel first, [0, 1] -> [-1, 1].
 
-    Each view is drawn on its own from `candidates` pictures of equal weight: the true one, and others of a scene turned by
-    N(0, turn_deg^2) degrees about the vertical and tinted by up to `tint`. So a first sample disagrees with itself
-    from view to view, as generated orbits do, while a sample that starts from slightly noised consistent renders stays
-    near them. Each candidate is blurred into a Gaussian of standard deviation `std`. Words change nothing here.
+    Each view is drawn on its own from `candidates` pictures of equal weight: the true one, and others of a scene
+    turned by N(0, turn_deg^2) degrees about the vertical and tinted by up to `tint`. So a first sample disagrees with
+    itself from view to view, as generated orbits do, while a sample that starts from slightly noised consistent
+    renders stays near them. Each candidate is blurred into a Gaussian of standard deviation `std`. Words change
+    nothing here.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ def _tinted(rgba: Float[Tensor, "v h w 4"], tint: Float[Tensor, "v 3"]) -> Float
 
 
 class MixturePrior:
-    """A mixture of isotropic Gaussians over latents, one for each name, of equal weight; each view is a draw of its own.
+    """A mixture of isotropic Gaussians over latents, one for each name, of equal weight; every view draws anew.
 
     The prompt is one of `names`, or empty for the whole mixture, which is also the unconditional distribution. Latents
     are the pixels in [0, 1] with the channels first, unscaled.
