@@ -1,1 +1,14 @@
 """Pictures of things: functions from a representation and a camera to a Rendering."""
+
+from maquette.core.lazy import lazy_door
+
+_HOME = {
+    "Rendering": "rendering",
+    "render_gaussians": "gaussians",
+    "change_background": "background",
+    "over": "background",
+    "random_color": "background",
+}
+
+__all__ = sorted(_HOME)
+__getattr__, __dir__ = lazy_door(__name__, {name: f"maquette.render.{module}" for name, module in _HOME.items()})

@@ -1,1 +1,10 @@
 """What an asset can be: Gaussians, meshes, and the arrows between them."""
+
+from maquette.core.lazy import lazy_door
+
+_HOME = {"GaussianCloud": "gaussians", "from_points": "gaussians", "state_hash": "gaussians", "Mesh": "mesh"}
+
+__all__ = sorted(_HOME)
+__getattr__, __dir__ = lazy_door(
+    __name__, {name: f"maquette.representations.{module}" for name, module in _HOME.items()}
+)
