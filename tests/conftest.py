@@ -25,7 +25,8 @@ class CompiledByNumba(MetaPathFinder):
         return spec if "from numba import" in source or "import numba" in source else None
 
 
-install_import_hook("maquette", "beartype.beartype")
+# The numeric tower of PEP 484: where a float is expected, an int will do.
+install_import_hook("maquette", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 sys.meta_path.insert(0, CompiledByNumba())
 
 

@@ -28,21 +28,22 @@ def atomic_write(path: str | Path, mode: Literal["wb", "w"] = "wb") -> Iterator[
     is full or read-only raises `BadInput`.
     """
     path = Path(path)
-    with _explained(path):
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with _explained(path), _folder_handle(path.parent) as folder:
         descriptor, is_nameless = _open_part(part)
         try:
             with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                if is_nameless:
-                    os.link(f"/proc/self/fd/{file.fileno()}", part, follow_symlinks=True)
+                if is_nameless:  # the folder's handle also makes Python follow the link, which it else forgets
+                    os.link(f"/proc/self/fd/{file.fileno()}", part.name, dst_dir_fd=folder, follow_symlinks=True)
             os.replace(part, path)
         except BaseException:  # also Ctrl-C and a closed generator: tidy up, then let it pass
             part.unlink(missing_ok=True)
             raise
-        _flush_folder(path.parent)
+        if folder is not None:
+            os.fsync(folder)  # the new name itself must survive a power cut
 
 
 def prepare_folder(path: str | Path) -> Path:
@@ -54,10 +55,10 @@ def prepare_folder(path: str | Path) -> Path:
     path = Path(path)
     if "\0" in str(path):
         raise BadInput("the folder's name contains a NUL character", "choose another name")
-    above = next((folder for folder in (path, *path.parents) if folder.exists()), Path())
-    if not above.is_dir():
-        raise BadInput(f"{above} is a file; expected a folder or a new name", "choose another output folder")
     with _explained(path):
+        above = next((folder for folder in (path, *path.parents) if folder.exists()), Path())
+        if not above.is_dir():
+            raise BadInput(f"{above} is a file; expected a folder or a new name", "choose another output folder")
         free_mib = shutil.disk_usage(above).free / 2**20
         if free_mib < NEEDED_MIB:
             raise BadInput(
@@ -83,6 +84,19 @@ def _open_part(part: Path) -> tuple[int, bool]:
 
 
 @contextmanager
+def _folder_handle(folder: Path) -> Iterator[int | None]:
+    """An open folder, where the system has such a thing."""
+    if os.name != "posix":
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
@@ -93,13 +107,3 @@ def _explained(path: Path) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         raise BadInput(f"cannot write {path}: {reason}", "choose another folder or free space") from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system allows to open a folder."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
