@@ -86,9 +86,9 @@ class RenderOracle:
         """Keep the words and the reference view; neither changes what this prior knows."""
         return Condition(prompt, reference=reference, camera=camera)
 
-    def encode(self, images: Float[Tensor, "views size size channels"]) -> Float[Tensor, "views channels size size"]:
-        """Pixels to [-1, 1], channel first."""
-        return images.movedim(-1, 1) * 2 - 1
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c size size"]:
+        """Pixels to [-1, 1], channel first; coverage is dropped unless this oracle was made with it."""
+        return images[..., : self.latent_shape[0]].movedim(-1, 1) * 2 - 1
 
     def decode(self, latents: Float[Tensor, "views channels size size"]) -> Float[Tensor, "views size size channels"]:
         """The inverse of `encode`, clamped to [0, 1]."""
@@ -102,10 +102,11 @@ class RenderOracle:
         camera: Camera,
         *,
         guidance: float = 1.0,
+        rescale: float = 0.0,
     ) -> Float[Tensor, "views channels size size"]:
         """The exact posterior mean; guidance has no effect, since there is only one scene, but is counted."""
         self.evaluations += 1 if guidance in (0, 1) else 2
-        means = self.encode(self.pictures(camera).flatten(0, 1)[..., : self.latent_shape[0]])
+        means = self.encode(self.pictures(camera).flatten(0, 1))
         means = means.reshape(len(latents), self._candidates, -1).to(latents)
         alpha_bar = alpha_bar_at(self.alphas_cumprod, t)
         x0 = mixture_x0(latents.flatten(1), alpha_bar, means, self._std, latents.new_zeros(self._candidates))
@@ -166,7 +167,7 @@ class MixturePrior:
         chosen = torch.tensor([not prompt or name == prompt for name in self.names])
         return Condition(prompt, (chosen / chosen.sum())[None, None].to(self.means), None, reference, camera)
 
-    def encode(self, images: Float[Tensor, "views size size channels"]) -> Float[Tensor, "views channels size size"]:
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c size size"]:
         """Channels first."""
         return images.movedim(-1, 1)
 
@@ -182,13 +183,17 @@ class MixturePrior:
         camera: Camera,
         *,
         guidance: float = 1.0,
+        rescale: float = 0.0,
     ) -> Float[Tensor, "views channels size size"]:
         """u + guidance (c - u) of the two exact posterior means; the same for every camera."""
         self.evaluations += 1 if guidance in (0, 1) else 2
         alpha_bar, z, means = alpha_bar_at(self.alphas_cumprod, t), latents.flatten(1), self.means.flatten(1)[None]
-        both = [condition.text[0, 0], torch.full_like(condition.text[0, 0], 1 / len(self.names))]
-        conditional, unconditional = (mixture_x0(z, alpha_bar, means, self.std, weights.log()) for weights in both)
-        return guide(conditional, unconditional, guidance).reshape(latents.shape)
+        chosen = condition.text[0, 0]
+        both = [chosen, torch.full_like(chosen, 1 / len(self.names))]
+        conditional, unconditional = (
+            mixture_x0(z, alpha_bar, means.to(z), self.std, weights.log().to(z)) for weights in both
+        )
+        return guide(conditional, unconditional, guidance, rescale=rescale).reshape(latents.shape)
 
 
 @dataclass(frozen=True)
@@ -272,11 +277,11 @@ class RandomPyramid:
             maps.append(x)
         return maps
 
-    def embed_image(self, images: Float[Tensor, "images height width 3"]) -> Float[Tensor, "images width"]:
+    def embed_image(self, images: Float[Tensor, "images height width 3"]) -> Float[Tensor, "images embedding"]:
         """The spatial means of all maps, as a unit vector."""
         return F.normalize(torch.cat([x.mean((2, 3)) for x in self.features(images)], dim=-1), dim=-1)
 
-    def embed_text(self, texts: list[str]) -> Float[Tensor, "texts width"]:
+    def embed_text(self, texts: list[str]) -> Float[Tensor, "texts embedding"]:
         """A direction for each sentence that depends on nothing but its characters."""
         width = sum(len(filters) for filters in self._filters)
         rows = [torch.randn(width, generator=Streams(0).generator(text)) for text in texts]

@@ -49,7 +49,7 @@ class MultiviewPrior(Protocol):
         ...
 
     def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views channels height width"]:
-        """What `decode` gives -> latents. Differentiable."""
+        """sRGB on white -> latents, differentiable. A fourth channel is coverage; priors that do not carry it drop it."""
         ...
 
     def decode(self, latents: Float[Tensor, "views channels height width"]) -> Float[Tensor, "views size size channel"]:
@@ -64,11 +64,13 @@ class MultiviewPrior(Protocol):
         camera: Camera,
         *,
         guidance: float,
+        rescale: float,
     ) -> Float[Tensor, "views channels height width"]:
         """The expected CLEAN latents given the noisy ones; `camera` holds one camera for each view.
 
-        `guidance` is the classifier-free scale s in  x_u + s (x_c - x_u):  1 is the plain conditional prediction and
-        0 the unconditional one (one forward pass each); every other value costs two.
+        `guidance` is the classifier-free scale s in  x_u + s (x_c - x_u):  1 is the plain conditional prediction (one
+        forward pass), 0 the unconditional one; every other value costs two passes. `rescale` in [0, 1] undoes the
+        contrast that guidance adds, see `maquette.diffusion.guide`.
         """
         ...
 
@@ -77,11 +79,11 @@ class MultiviewPrior(Protocol):
 class Encoder(Protocol):
     """A network that turns images, and if it can words, into vectors that are close when they mean the same."""
 
-    def embed_image(self, images: Float[Tensor, "images height width 3"]) -> Float[Tensor, "images width"]:
+    def embed_image(self, images: Float[Tensor, "images height width 3"]) -> Float[Tensor, "images embedding"]:
         """Unit vectors of sRGB images in [0, 1]."""
         ...
 
-    def embed_text(self, texts: list[str]) -> Float[Tensor, "texts width"]:
+    def embed_text(self, texts: list[str]) -> Float[Tensor, "texts embedding"]:
         """Unit vectors of sentences."""
         ...
 
