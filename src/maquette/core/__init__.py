@@ -29,6 +29,8 @@ _HOME = {
     "Progress": "event",
     "Result": "event",
     "Scalar": "event",
+    "check_prompt": "inputs",
+    "check_seed": "inputs",
     "Streams": "seed",
     "pick_device": "device",
     "Constant": "schedule",

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import torch
 
-from maquette.core.errors import BadInput
+from maquette.core.inputs import check_seed
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class Streams:
     seed: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise BadInput(f"seed is {self.seed}; expected 0 <= seed < 2**63", "pass another seed, for example 0")
+        check_seed(self.seed)
 
     def generator(self, name: str) -> torch.Generator:
         """A fresh CPU generator at the start of the stream `name`; the same call twice gives the same numbers.

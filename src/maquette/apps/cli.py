@@ -1,0 +1,291 @@
+"""The command `maquette`. Every sub-command is a function below; its signature is its command line.
+
+Everything heavy is imported inside the function that needs it, so that help appears at once. This module does not know
+how anything is made: it reads events, prints where the files are, and turns errors into a sentence and an exit code
+(0 done, 1 our fault, 2 the user's mistake, 130 stopped by Ctrl-C).
+"""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction, arg
+
+from maquette.core.errors import BadInput, MaquetteError
+from maquette.core.inputs import check_prompt, check_seed
+
+Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")]
+
+
+def generate(
+    prompt: Positional[str] = "",
+    /,
+    *,
+    image: Path | None = None,
+    pipeline: str = "im3d",
+    prior: str = "pocket",
+    seed: int = 0,
+    out: Path | None = None,
+    device: str | None = None,
+    quality: Literal["draft", "standard", "paper"] = "standard",
+    overrides: Overrides = (),
+    json: bool = False,
+) -> None:
+    """Make a 3D asset from a sentence or a picture.
+
+    Args:
+        prompt: What to make, for example "a red apple".
+        image: A picture to start from instead.
+        pipeline: The method.
+        prior: Where the knowledge comes from: pocket, a diffusers folder, or a hub id.
+        seed: The same seed makes the same asset.
+        out: The folder for the files; out/NAME-OF-THE-THING if left out.
+        device: cpu or cuda; the best one present if left out.
+        quality: One dial for resolution, steps and counts.
+        overrides: One value of the method's configuration; may be given several times.
+        json: Print events as JSON lines instead of progress bars.
+    """
+    if prompt or image is None:
+        prompt = check_prompt(prompt)
+    check_seed(seed)
+    if image is not None and not image.is_file():
+        raise BadInput(f"there is no picture {image}", "check the path")
+    from maquette.core.files import prepare_folder
+
+    folder = out or Path("out") / _folder_name(prompt or image.stem, seed)
+    is_new = not folder.exists()
+    prepare_folder(folder)
+    from maquette.apps.generate import generate_to_folder
+
+    events = generate_to_folder(
+        prompt or None,
+        image=image,
+        pipeline=pipeline,
+        prior=prior,
+        seed=seed,
+        out=folder,
+        device=device,
+        overrides={"quality": quality, **_parsed(overrides)},
+    )
+    try:
+        _follow(events, json)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is done so far is kept in {folder}; the same command continues it") from None
+    except BadInput:  # found after the first look, such as a prompt without a known word: leave no trace
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    if not json:
+        _list_files(folder)
+
+
+def render(
+    source: Positional[Path], /, *, out: Path = Path("turntable.mp4"), views: int = 48, size: int = 256,
+    elevation: float = 15.0,
+) -> None:  # fmt: skip
+    """Turn an asset once around: a video, or a sheet of pictures.
+
+    Args:
+        source: A .ply, .spz or .glb file.
+        out: A .mp4 file, or a .png for a contact sheet.
+        views: Cameras around the object.
+        size: Pixels of a side.
+        elevation: Degrees above the horizon.
+    """
+    from maquette.apps.convert import render_turntable
+
+    render_turntable(source, out, num_views=views, size=size, elevation_deg=elevation)
+    print(out)
+
+
+def convert(source: Positional[Path], target: Positional[Path], /) -> None:
+    """Write an asset as another kind of file, by the endings of the names.
+
+    Args:
+        source: A .ply, .spz or .glb file.
+        target: The file to write.
+    """
+    from maquette.apps.convert import convert_file
+
+    print(convert_file(source, target))
+
+
+def evaluate(
+    prompts: Positional[Path],
+    /,
+    *,
+    out: Path = Path("out/evaluation"),
+    seed: int = 0,
+    limit: int | None = None,
+    overrides: Overrides = (),
+    json: bool = False,
+) -> None:
+    """Make an asset for every prompt of a file and score them.
+
+    Args:
+        prompts: A text file with a prompt on each line, or .jsonl with a "prompt" in each object.
+        out: The folder for the assets, report.json and the contact sheet.
+        seed: The seed of every asset.
+        limit: Only the first so many prompts.
+        overrides: One value of the method's configuration; may be given several times.
+        json: Print events as JSON lines instead of progress bars.
+    """
+    check_seed(seed)
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit is {limit}; expected at least 1", "leave it out for all prompts")
+    from maquette.apps.prompt_file import read_prompts
+
+    wanted = read_prompts(prompts)
+    from maquette.core.files import prepare_folder
+
+    folder = prepare_folder(out)
+    from maquette.evaluation.run import evaluate_prompts
+
+    try:
+        _follow(evaluate_prompts(wanted, folder, seed=seed, limit=limit, overrides=_parsed(overrides)), json)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"finished assets are kept in {folder}; the same command continues") from None
+    if not json:
+        _list_files(folder)
+
+
+def train(recipe: Positional[str], /) -> None:
+    """Train a model of the pocket prior; `maquette train RECIPE --help` lists the recipe's options.
+
+    Args:
+        recipe: The recipe's name.
+    """
+    _train([recipe])
+
+
+def info(*, vocabulary: bool = False) -> None:
+    """Versions, methods, priors, and how many words the pocket prior knows.
+
+    Args:
+        vocabulary: List the words.
+    """
+    from maquette.apps.doctor import describe, list_vocabulary
+
+    print(list_vocabulary() if vocabulary else describe())
+
+
+def doctor() -> None:
+    """Check that this machine has what a run needs, in plain words."""
+    from maquette.apps.doctor import examine
+
+    findings = list(examine())
+    for finding in findings:
+        print(f"{'ok ' if finding.is_good else 'BAD'}  {finding.text}")
+    bad = [finding for finding in findings if not finding.is_good]
+    if bad:
+        raise MaquetteError(f"{len(bad)} of {len(findings)} checks failed", "mend the lines marked BAD above")
+    print("All is well.")
+
+
+COMMANDS = {
+    "generate": generate,
+    "render": render,
+    "convert": convert,
+    "evaluate": evaluate,
+    "train": train,
+    "info": info,
+    "doctor": doctor,
+}
+_PLAIN = (DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName)
+DESCRIPTION = """A sentence or a picture becomes a 3D asset, on whatever machine one has.
+
+Start with: maquette generate "a red apple". Add --debug to any command to see where an error came from."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(list(sys.argv[1:] if args is None else args)))
+
+
+def run(args: list[str]) -> int:
+    """Run one command line and return its exit code; every error ends here."""
+    is_debug, is_json = "--debug" in args, "--json" in args
+    args = [word for word in args if word != "--debug"]
+    try:
+        if args[:1] == ["train"] and len(args) > 1 and not args[1].startswith("-"):
+            _train(args[1:])  # the rest of the line belongs to the recipe's own configuration
+        else:
+            tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="maquette", description=DESCRIPTION, args=args or ["--help"], config=_PLAIN
+            )
+        sys.stdout.flush()
+    except MaquetteError as error:
+        _complain(error.message, error.next_step, kind=type(error).__name__, is_json=is_json, is_debug=is_debug)
+        return error.exit_code
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped{': ' if str(stop) else ''}{stop}.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe (head, less) has left: silence the flush at exit, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last door: what nobody foresaw is our fault, and says so
+        cause = f"{type(error).__name__}: {error}"
+        step = "this is a mistake in maquette: please report it with what --debug prints"
+        _complain(cause, step, kind="Unexpected", is_json=is_json, is_debug=is_debug)
+        return 1
+    return 0
+
+
+def _complain(message: str, next_step: str, *, kind: str, is_json: bool, is_debug: bool) -> None:
+    if is_debug:
+        traceback.print_exc()
+    if is_json:
+        from maquette.apps.follow import json_line
+
+        print(json_line("error", kind=kind, message=message, next_step=next_step), flush=True)
+    print(f"maquette: {message}\n  next: {next_step}", file=sys.stderr)
+
+
+def _train(args: list[str]) -> None:
+    from maquette.training.recipes import load_recipe
+
+    recipe = load_recipe(args[0])
+    name = f"maquette train {args[0]}"
+    config = tyro.cli(recipe.Config, prog=name, description=recipe.__doc__, args=args[1:], config=_PLAIN)
+    try:
+        recipe.main(config)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the last saved state is kept; the same command continues it") from None
+
+
+def _follow(events, as_json: bool) -> None:
+    from maquette.apps.follow import follow
+
+    follow(events, as_json=as_json, out=sys.stdout, err=sys.stderr)
+
+
+def _list_files(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            print(f"{path}  {path.stat().st_size / 1024:,.0f} KiB")
+
+
+def _folder_name(text: str, seed: int) -> str:
+    """A safe name for a folder, from any text: "../A red Apple!" and seed 3 give "a-red-apple-3"."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return f"{'-'.join(words)[:60].strip('-') or 'asset'}-{seed}"
+
+
+def _parsed(overrides: tuple[str, ...]) -> dict[str, object]:
+    from json import JSONDecodeError, loads
+
+    values: dict[str, object] = {}
+    for item in overrides:
+        name, equals, text = item.partition("=")
+        if not (name and equals):
+            raise BadInput(f"--set {item!r} has no value", "write --set NAME=VALUE, for example --set steps=600")
+        try:
+            values[name] = loads(text)
+        except JSONDecodeError:  # an ordinary word
+            values[name] = text
+    return values
