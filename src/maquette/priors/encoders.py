@@ -1,0 +1,69 @@
+"""Image and text encoders: the pocket pair (one that guides, one that judges) behind the `Encoder` protocol."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core.errors import BadInput
+from maquette.priors.multiview import MAX_WORDS
+
+POCKET = Path(__file__).parent.parent / "pocket"
+
+
+class PocketEncoder:
+    """`Encoder` over two small towers; images of any size are resized to `image_size` with antialiasing."""
+
+    image_size = 128
+
+    def __init__(self, towers, tokenizer, name: str):
+        self.towers, self.tokenizer, self.name = towers, tokenizer, name
+
+    def embed_image(self, images: Float[Tensor, "n height width 3"]) -> Float[Tensor, "n width"]:
+        """Unit vectors of sRGB images in [0, 1]; differentiable."""
+        return self.towers.image(self._pixels(images))
+
+    @torch.no_grad()
+    def embed_text(self, prompts: list[str]) -> Float[Tensor, "n width"]:
+        """Unit vectors of sentences."""
+        tokens = self.tokenizer(
+            prompts, padding="max_length", truncation=True, max_length=MAX_WORDS, return_tensors="pt"
+        )
+        device = self.towers.log_scale.device
+        return self.towers.words(tokens["input_ids"].to(device), tokens["attention_mask"].to(device))
+
+    def features(self, images: Float[Tensor, "n height width 3"]) -> list[Float[Tensor, "n c h w"]]:
+        """Feature maps of the image tower, shallow to deep (32, 32, 16, 8 px a side for 128 px); differentiable.
+
+        The deepest stage is left out: it names things and no longer says where they are.
+        """
+        maps = self.towers.vision(pixel_values=self._pixels(images), output_hidden_states=True).hidden_states
+        return [m.float() for m in maps[:-1]]
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        pixels = images.to(self.towers.log_scale.device).movedim(-1, 1) * 2 - 1
+        if pixels.shape[-1] != self.image_size or pixels.shape[-2] != self.image_size:
+            pixels = torch.nn.functional.interpolate(pixels, (self.image_size,) * 2, mode="bilinear", antialias=True)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def load_encoder(folder: Path | str = POCKET / "encoder", *, device: str | torch.device = "cpu") -> PocketEncoder:
+    """The encoder that may guide: perceptual losses, features, understanding of pictures."""
+    from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerFast, ResNetModel
+
+    from maquette.models.encoder import TwoTowers
+
+    folder = Path(folder)
+    if not (folder / "vision").is_dir():
+        raise BadInput(f"{folder} holds no vision tower", "reinstall maquette, or train it: maquette train encoder")
+    vision = ResNetModel.from_pretrained(folder / "vision", dtype=torch.float32)
+    text = CLIPTextModelWithProjection.from_pretrained(folder / "text", dtype=torch.float32)
+    towers = TwoTowers(vision, text).eval().requires_grad_(False).to(device)
+    towers.vision.to(memory_format=torch.channels_last)
+    return PocketEncoder(towers, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), folder.name)
+
+
+def load_judge(*, device: str | torch.device = "cpu") -> PocketEncoder:
+    """The second encoder, of another seed, which only measures."""
+    return load_encoder(POCKET / "judge", device=device)

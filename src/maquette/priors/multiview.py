@@ -1,0 +1,144 @@
+"""Multi-view latent diffusion from a diffusers pipeline folder, the pocket prior among them.
+
+The folder holds `tokenizer`, `text_encoder` (transformers), `transformer`, `vae` and `scheduler` (diffusers), listed in
+`model_index.json`. This module knows folders and networks; sampling belongs to `maquette.diffusion`, words to `prompts`.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core.camera import Camera
+from maquette.core.errors import BadInput
+from maquette.diffusion import guide, level_of, x0_from_v
+from maquette.priors.protocol import Condition
+
+MAX_WORDS = 20  # tokens of a caption, with its beginning and its end
+POCKET = Path(__file__).parent.parent / "pocket" / "multiview"
+
+
+class MultiviewLatentPrior:
+    """`MultiviewPrior` over latents: text (and at most one clean view) -> any set of views on an orbit."""
+
+    def __init__(self, transformer, text_encoder, tokenizer, vae, alphas_cumprod: Float[Tensor, " noise_levels"]):
+        self.transformer, self.text_encoder, self.tokenizer, self.vae = transformer, text_encoder, tokenizer, vae
+        self.alphas_cumprod = alphas_cumprod.double()
+        config = transformer.config
+        self.latent_shape = (config.latent_channels, config.latent_size, config.latent_size)
+        self.image_size = config.latent_size * 16
+        self.evaluations = 0
+        shift = torch.tensor(vae.config.shift_factor or [0.0])
+        scale = torch.tensor(vae.config.scaling_factor or [1.0])
+        self._shift, self._scale = shift.view(1, -1, 1, 1), scale.view(1, -1, 1, 1)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.transformer.parameters()).device
+
+    def condition(
+        self,
+        prompt: str,
+        *,
+        reference: Float[Tensor, "height width channel"] | None = None,
+        camera: Camera | None = None,
+    ) -> Condition:
+        """Tokens of `prompt` through the text encoder; an empty prompt is the unconditional one."""
+        text, mask = embed_text(self.text_encoder, self.tokenizer, [prompt])
+        return Condition(prompt=prompt, text=text, mask=mask, reference=reference, camera=camera)
+
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
+        """sRGB on white in [0, 1], with alpha as fourth channel (estimated from the distance to white when missing)."""
+        if images.shape[-1] == 3:
+            alpha = ((1 - images.amin(-1, keepdim=True)) * 12).clamp(0, 1)
+            images = torch.cat([images, alpha], dim=-1)
+        pixels = (images.to(self.device).movedim(-1, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            latents = self.vae.encode(pixels).mode()
+        return (latents.float() - self._shift) / self._scale
+
+    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 4"]:
+        """sRGB on white and alpha, clamped to [0, 1]."""
+        with self._autocast():
+            pixels = self.vae.decode(latents.to(self.device) * self._scale + self._shift).float()
+        return (pixels * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        latents: Float[Tensor, "views c h w"],
+        t: float,
+        condition: Condition,
+        camera: Camera,
+        *,
+        guidance: float,
+        rescale: float = 0.5,
+    ) -> Float[Tensor, "views c h w"]:
+        """x0 with classifier-free guidance over text and reference (one forward pass when `guidance` is 1)."""
+        level = max(level_of(t, len(self.alphas_cumprod)), 0)
+        azimuth, elevation = orbit_angles(camera)
+        reference = None
+        if condition.reference is not None:
+            reference = self.encode(condition.reference[None])[None]
+            azimuth = azimuth - orbit_angles(condition.camera)[0][:, :1] if condition.camera is not None else azimuth
+        text, mask = condition.text, condition.mask
+        count = 1
+        if guidance != 1:
+            empty, empty_mask = embed_text(self.text_encoder, self.tokenizer, [""])
+            text, mask, count = torch.cat([text, empty]), torch.cat([mask, empty_mask]), 2
+        self.evaluations += count
+        with self._autocast():
+            v = self.transformer(
+                latents[None].expand(count, *latents.shape), torch.full((count,), float(level), device=self.device),
+                text, mask, azimuth.expand(count, -1), elevation.expand(count, -1),
+                None if reference is None else reference.expand(count, -1, -1, -1, -1),
+            )  # fmt: skip
+        x0 = x0_from_v(latents.expand(count, *latents.shape).float(), v.float(), float(self.alphas_cumprod[level]))
+        return x0[0] if count == 1 else guide(x0[0], x0[1], guidance, rescale=rescale)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def orbit_angles(camera: Camera) -> tuple[Float[Tensor, "1 views"], Float[Tensor, "1 views"]]:
+    """Azimuth and elevation in radians of cameras that look at the origin."""
+    x, y, z = camera.position.unbind(-1)
+    return torch.atan2(x, z)[None], torch.atan2(y, torch.hypot(x, z))[None]
+
+
+def embed_text(text_encoder, tokenizer, prompts: list[str]) -> tuple[Tensor, Tensor]:
+    """Hidden states (prompts, MAX_WORDS, width) and the mask of real tokens (prompts, MAX_WORDS)."""
+    tokens = tokenizer(prompts, padding="max_length", truncation=True, max_length=MAX_WORDS, return_tensors="pt")
+    device = next(text_encoder.parameters()).device
+    ids, mask = tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
+    return text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask.bool()
+
+
+def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = "cpu") -> MultiviewLatentPrior:
+    """Load a pipeline folder through the `from_pretrained` of diffusers and transformers, in float32, for inference.
+
+    Raises BadInput when the folder is not one.
+    """
+    from diffusers import DDIMScheduler
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+    from maquette.models.autoencoder import PocketAutoencoder
+    from maquette.models.dit import MultiviewTransformer
+
+    folder = Path(folder)
+    if not (folder / "model_index.json").is_file():
+        raise BadInput(f"{folder} holds no model_index.json", "give a diffusers pipeline folder, or use --prior pocket")
+    parts = {
+        "transformer": MultiviewTransformer.from_pretrained(folder / "transformer", torch_dtype=torch.float32),
+        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+        "vae": PocketAutoencoder.from_pretrained(folder / "vae", torch_dtype=torch.float32),
+    }
+    for part in parts.values():
+        part.eval().requires_grad_(False).to(device)
+    parts["vae"].to(memory_format=torch.channels_last)
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+    return MultiviewLatentPrior(
+        parts["transformer"], parts["text_encoder"], tokenizer, parts["vae"], scheduler.alphas_cumprod
+    )

@@ -1,0 +1,126 @@
+"""The training loop of the recipes: AdamW, warm-up then decay, EMA, resumable state, a log and a sample sheet.
+
+It knows modules and losses, not what they learn. Progress is a fraction of either a number of steps or a number of minutes
+(summed over resumed runs), and the learning rate follows it: flat, then linear to zero over the last part.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from maquette.core.files import atomic_write
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to train."""
+
+    minutes: float | None = None
+    """Wall-clock minutes over all resumed runs; when given, `steps` is not used."""
+    steps: int = 1000
+    """Optimiser steps."""
+    rate: float = 1e-3
+    """Peak learning rate."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    decay_from: float = 0.5
+    """Fraction of the run after which the rate falls linearly to 2 % of its peak."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    ema: float = 0.999
+    """Decay of the averaged weights."""
+    save_minutes: float = 5.0
+    """Minutes between saved states and sample sheets."""
+    seed: int = 0
+    """Seed of the weights and the batches."""
+    device: str = "cpu"
+    """cpu or cuda."""
+
+
+def rate_at(config: LoopConfig, step: int, progress: float) -> float:
+    """Learning rate at optimiser step `step` of a run that is `progress` in [0, 1] done."""
+    late = (progress - config.decay_from) / max(1 - config.decay_from, 1e-9)
+    return config.rate * min(1.0, (step + 1) / max(config.warmup, 1)) * (1.0 if late <= 0 else max(0.02, 1 - late))
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[nn.Module, torch.Generator], tuple[Tensor, dict[str, float]]],
+    out: Path,
+    config: LoopConfig,
+    *,
+    sheet: Callable[[nn.Module, Path], None] | None = None,
+) -> nn.Module:
+    """Train `model` on `loss(model, generator)` under bf16 autocast; returns the averaged weights.
+
+    `out/state.pt` is written atomically every few minutes and continued when it exists; `out/log.jsonl` holds the losses and
+    `sheet(averaged, out/sheet.png)` draws what it has learned.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    device = torch.device(config.device)
+    model.to(device).train()
+    averaged = copy.deepcopy(model).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.rate, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    step, spent = 0, 0.0
+    state_path = out / "state.pt"
+    if state_path.exists():
+        state = torch.load(state_path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"].cpu())
+        step, spent = state["step"], state["seconds"]
+        print(f"continuing {out} at step {step} after {spent / 60:.1f} min", flush=True)
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict(),
+            "generator": generator.get_state(), "step": step, "seconds": spent + time.perf_counter() - start,
+        }  # fmt: skip
+        with atomic_write(state_path) as file:
+            torch.save(state, file)
+        if sheet is not None:
+            sheet(averaged, out / "sheet.png")
+
+    start = last_save = time.perf_counter()
+    means: dict[str, float] = {}
+    while True:
+        now = time.perf_counter()
+        progress = (spent + now - start) / (60 * config.minutes) if config.minutes else step / config.steps
+        if progress >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(config, step, progress)
+        with torch.autocast(device.type, torch.bfloat16):
+            value, scalars = loss(model, generator)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimizer.step()
+        step += 1
+        decay = min(config.ema, step / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+        for name, scalar in {"loss": value.item(), "norm": norm.item(), **scalars}.items():
+            means[name] = scalar if name not in means else 0.98 * means[name] + 0.02 * scalar
+        if step % 50 == 0:
+            row = {"step": step, "minutes": round((spent + now - start) / 60, 2), "progress": round(progress, 4)}
+            row |= {name: round(scalar, 5) for name, scalar in means.items()}
+            with open(out / "log.jsonl", "a", encoding="utf-8") as log:
+                log.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+        if now - last_save > 60 * config.save_minutes:
+            save()
+            last_save = time.perf_counter()
+    save()
+    return averaged
