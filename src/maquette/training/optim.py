@@ -14,20 +14,22 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from maquette.core.schedule import Constant, Exponential, Schedule
+from maquette.core.schedule import Constant, Cosine, Exponential, Linear, Steps
 from maquette.representations.gaussians import GaussianCloud
 from maquette.training.density import Rows
+
+Rate = Constant | Linear | Cosine | Exponential | Steps
 
 
 @dataclass(frozen=True)
 class Rates:
     """Learning rates of the raw tensors, in their own units per step."""
 
-    means: Schedule
-    log_scales: Schedule
-    quats: Schedule
-    logit_opacities: Schedule
-    sh: Schedule
+    means: Rate
+    log_scales: Rate
+    quats: Rate
+    logit_opacities: Rate
+    sh: Rate
     """Of the constant coefficient, the color."""
     higher_sh: float = 1 / 20
     """Factor on the rate of all other coefficients."""
