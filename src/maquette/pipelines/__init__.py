@@ -1,1 +1,6 @@
 """One paper, one file: each a generator of events that ends in a Result."""
+
+PIPELINES = {"im3d": "maquette.pipelines.im3d"}
+"""Name -> module; the module has `Config`, the presets `PAPER`, `DEFAULT` and `TINY`, and `run`. Imported on use."""
+
+__all__ = ["PIPELINES"]

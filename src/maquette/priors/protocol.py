@@ -49,7 +49,7 @@ class MultiviewPrior(Protocol):
         ...
 
     def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views channels height width"]:
-        """sRGB on white -> latents, differentiable. A fourth channel is coverage; priors that do not carry it drop it."""
+        """sRGB on white -> latents, differentiable. A fourth channel is coverage; priors without coverage drop it."""
         ...
 
     def decode(self, latents: Float[Tensor, "views channels height width"]) -> Float[Tensor, "views size size channel"]:

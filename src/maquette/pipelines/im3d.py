@@ -1,0 +1,416 @@
+"""IM-3D: sample a turntable of views, fit Gaussians to it, regenerate the views from renders, twice (arXiv 2402.08682).
+
+One multi-view prior gives all the knowledge: the 3D object repairs where its views disagree, and the prior repairs what
+the fit has blurred. This module does not know which prior it has, what the prompt means, or where the asset goes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core import (
+    BadInput,
+    Camera,
+    Constant,
+    Event,
+    Exponential,
+    NonFinite,
+    Notice,
+    Preview,
+    Progress,
+    Result,
+    Scalar,
+    Streams,
+    prepare_folder,
+    turntable,
+)
+from maquette.diffusion import add_noise, alpha_bar_at, dpm_solver_pp_states, times
+from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
+from maquette.io.checkpoint import load_state, save_state
+from maquette.priors import Condition, Encoder, MultiviewPrior, with_coverage
+from maquette.render import change_background, random_color, render_gaussians
+from maquette.representations.gaussians import GaussianCloud, from_points
+from maquette.training import density, optim
+
+ElevationEstimator = Callable[[Float[Tensor, "images height width 3"]], float]  # sRGB on white -> degrees
+
+
+RATES = optim.Rates(
+    means=Exponential(1e-3, 2e-5, 1200),
+    log_scales=Constant(5e-3),
+    quats=Constant(5e-3),
+    logit_opacities=Constant(5e-2),
+    sh=Constant(1e-2),
+)
+"""DreamGaussian's, stretched over the run (the paper gives none)."""
+
+CONTROL = density.AdaptiveDensity(
+    every=50, begin=0, end=1100, quantile=0.95, prune_opacity=0.01, prune_scale=0.1, reset_every=None, most=12_000
+)
+"""Every 50 steps, as in the paper; by quantile, because the gradients come from features; no opacity reset."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms of the loss (section 3.3): 10, 0.2 and 1 in the paper, without `color`."""
+
+    perceptual: float = 10.0
+    """Distance of feature maps; 0 leaves it out, as table 2 of the paper does."""
+    ms_ssim: float = 0.2
+    """One minus multi-scale structural similarity."""
+    mask: float = 1.0
+    """Squared difference of coverage."""
+    color: float = 0.0
+    """Squared difference of pixels, which table 2 puts in place of the perceptual term."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on besides its prior, encoder, prompt or picture, and seed."""
+
+    views: int = 16
+    """Views on the turntable; 16 in the paper, 8 and 4 in its table 3."""
+    resolution: int = 128
+    """Side of the renders that are compared with the views, px."""
+    elevation_deg: float = 15.0
+    """Elevation of all views, if it is not estimated from a picture."""
+    first_steps: int = 20
+    """Solver steps of the first sample; two evaluations each with guidance."""
+    guidance: float = 4.0
+    """Classifier-free guidance scale; 1 is none."""
+    guidance_rescale: float = 0.5
+    """How much of the contrast that guidance adds is taken back, in [0, 1]."""
+    rounds: int = 2
+    """Regenerations (paper: 2)."""
+    round_every: int = 500
+    """Fitting steps before each regeneration."""
+    refine_steps: int = 10
+    """Solver steps of each regeneration (paper: 10)."""
+    strengths: tuple[float, ...] = (0.5, 0.3)
+    """The time to which the renders are noised, one for each round (not published)."""
+    iterations: int = 1200
+    """Fitting steps in all (paper: 1200)."""
+    batch_views: int = 4
+    """Views compared at each step."""
+    init_points: int = 5000
+    """Gaussians at the start (paper: 5000 at the centre of space)."""
+    init_std: float = 0.15
+    """Standard deviation of their centres, world units."""
+    weights: Weights = field(default_factory=Weights)
+    """Of the terms of the loss."""
+    rates: optim.Rates = RATES
+    """Learning rates of the raw parameters."""
+    control: density.AdaptiveDensity = CONTROL
+    """When and where to clone, split and prune."""
+    background: Literal["white", "random"] = "white"
+    """What renders and views are laid over when they are compared."""
+    preview_every: int = 100
+    """Steps between previews."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_views <= self.views:
+            raise BadInput(
+                f"{self.batch_views} views at a time of {self.views}; expected 1 to {self.views}", "lower batch_views"
+            )
+        if len(self.strengths) != self.rounds or not all(0 < strength <= 1 for strength in self.strengths):
+            raise BadInput(
+                f"strengths are {self.strengths} for {self.rounds} rounds; expected one in (0, 1] for each",
+                "give as many strengths as rounds",
+            )
+
+    @property
+    def regenerates_at(self) -> list[int]:
+        """The steps before which the views are made anew."""
+        return [self.round_every * (i + 1) for i in range(self.rounds) if self.round_every * (i + 1) < self.iterations]
+
+
+PAPER = Config()
+DEFAULT = PAPER
+TINY = Config(
+    views=4, resolution=32, first_steps=2, rounds=1, round_every=2, refine_steps=1, strengths=(0.5,), iterations=4,
+    batch_views=2, init_points=64,
+    control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
+    preview_every=2, checkpoint_every=1,
+)  # fmt: skip
+
+
+def run(
+    config: Config,
+    prior: MultiviewPrior,
+    encoder: Encoder,
+    *,
+    prompt: str,
+    image: Float[Tensor, "side side channel"] | None = None,
+    estimate_elevation: ElevationEstimator | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> Iterator[Event]:
+    """Make a `GaussianCloud` from words, or from a square sRGB picture on white (with coverage as a fourth channel).
+
+    With a folder `checkpoint` the run keeps its state there, and a run that finds a state continues it to the same
+    bytes; the state of another run raises `BadInput`. The last event is `Result(cloud, report)`.
+    """
+    draw = Streams(seed)
+    reference, elevation_deg = None, config.elevation_deg
+    if image is not None:
+        reference = with_coverage(_resized(image[None], config.resolution))
+        if estimate_elevation is not None:
+            elevation_deg = float(estimate_elevation(reference[..., :3]))
+            yield Notice(f"the picture looks down by {elevation_deg:.0f} degrees")
+    camera = turntable(config.views, elevation_deg, size=config.resolution)
+    clean = None if reference is None else _resized(reference[..., :3], prior.image_size)[0]
+    condition = prior.condition(prompt, reference=clean, camera=None if clean is None else camera[0])
+    sampler = _Sampler(config, prior, condition, camera, reference)
+
+    state_file = None if checkpoint is None else prepare_folder(checkpoint) / "im3d.safetensors"
+    identity = _identity(config, prior, prompt, reference, elevation_deg, seed)
+    state = None if state_file is None else _load(state_file, identity)
+    if state is None:
+        # Sample the turntable (section 3.1); start from grey points around the centre of space (section 3.3).
+        seconds: dict[str, float] = {}
+        noise = torch.randn(config.views, *prior.latent_shape, generator=draw.generator("noise/first"))
+        rgba = yield from sampler.views(noise, 1.0, config.first_steps, seconds)
+        points = config.init_std * torch.randn(config.init_points, 3, generator=draw.generator("points"))
+        cloud = from_points(points, torch.full_like(points, 0.5))
+        state = _State(0, rgba, cloud, optim.start(cloud), density.start(cloud), seconds, sampler.evaluations)
+        yield Preview(0, rgba[..., :3])
+    else:
+        yield Notice(f"continuing at step {state.step} of {config.iterations}")
+
+    cloud, adam, noticed, rgba, seconds = (
+        optim.leaves(state.cloud),
+        state.adam,
+        state.density,
+        state.rgba,
+        state.seconds,
+    )
+    sampler.evaluations = state.evaluations
+    features, size, white = _features(encoder, rgba), (config.resolution, config.resolution), torch.ones(3)
+    for step in range(state.step, config.iterations):
+        if step in config.regenerates_at:
+            # Noise the renders and denoise them under the same condition (section 3.2); they are the new targets.
+            strength = config.strengths[config.regenerates_at.index(step)]
+            with torch.no_grad(), _timed(seconds, "regenerate"):
+                seen = render_gaussians(cloud, camera, background=white)
+                renders = torch.cat([seen.color.clamp(0, 1), seen.alpha[..., None]], dim=-1)
+                latents = prior.encode(_resized(renders, prior.image_size))
+                noise = torch.randn(latents.shape, generator=draw.generator(f"noise/{step}")).to(latents)
+                noisy = add_noise(latents, noise, alpha_bar_at(prior.alphas_cumprod, strength))
+            rgba = yield from sampler.views(noisy, strength, config.refine_steps, seconds)
+            features, noticed = _features(encoder, rgba), density.start(cloud)
+            yield Preview(step, rgba[..., :3])
+
+        with _timed(seconds, "fit"):
+            chosen = _batch(config, draw, step)
+            target, target_features, background = rgba[chosen], [layer[chosen] for layer in features], white
+            if config.background == "random":
+                background = random_color(draw.generator(f"background/{step}"))
+                recolored = change_background(target[..., :3], target[..., 3], white, background)
+                target = torch.cat([recolored, target[..., 3:]], dim=-1)
+                target_features = _features(encoder, target)
+            seen = render_gaussians(cloud, camera[chosen], background=background, probe=True)
+            loss = image_loss(config.weights, encoder, seen.color, seen.alpha, target, target_features)
+            loss.backward()
+            noticed = density.observe(noticed, seen.screen_probe.grad, seen.radii_px, size)
+            adam = optim.descend(config.rates, cloud, adam)
+            if config.control.is_due(step + 1):
+                generator = draw.generator(f"density/{step}")
+                changed, noticed, rows = density.refine(config.control, cloud.detach(), noticed, generator)
+                cloud, adam = optim.leaves(changed), optim.remap(adam, rows)
+
+        done, value = step + 1, loss.item()
+        if not math.isfinite(value):
+            raise NonFinite(f"the loss is {value} at step {step}", "lower the learning rates")
+        yield Scalar(step, "loss", value)
+        if done % config.preview_every == 0:
+            yield Preview(step, seen.color.detach().clamp(0, 1))
+        if state_file is not None and (done % config.checkpoint_every == 0 or done == config.iterations):
+            _save(state_file, identity, _State(done, rgba, cloud, adam, noticed, seconds, sampler.evaluations))
+        yield Progress("fit", done, config.iterations)
+
+    report = {
+        "pipeline": "im3d",
+        "prompt": prompt,
+        "seed": seed,
+        "elevation_deg": elevation_deg,
+        "views": config.views,
+        "iterations": config.iterations,
+        "regenerated_at": config.regenerates_at,
+        "evaluations": sampler.evaluations,
+        "gaussians": len(cloud),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+    }
+    yield Result(cloud.detach(), report)
+
+
+def image_loss(
+    weights: Weights,
+    encoder: Encoder,
+    color: Float[Tensor, "views size size 3"],
+    alpha: Float[Tensor, "views size size"],
+    target: Float[Tensor, "views size size 4"],
+    target_features: list[Tensor],
+) -> Float[Tensor, ""]:
+    """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask (section 3.3), averaged over views; 0 costs nothing."""
+    loss = color.new_zeros(len(color))
+    if weights.perceptual > 0:
+        loss = loss + weights.perceptual * perceptual(encoder.features(color), target_features)
+    if weights.ms_ssim > 0:
+        loss = loss + weights.ms_ssim * (1 - ms_ssim(color, target[..., :3]))
+    if weights.mask > 0:
+        loss = loss + weights.mask * mask_loss(alpha, target[..., 3])
+    if weights.color > 0:
+        loss = loss + weights.color * color_loss(color, target[..., :3])
+    return loss.mean()
+
+
+class _Sampler:
+    """Views from noise, and how many network evaluations they cost."""
+
+    def __init__(
+        self, config: Config, prior: MultiviewPrior, condition: Condition, camera: Camera, reference: Tensor | None
+    ):
+        self.config, self.prior, self.condition, self.camera, self.reference = (
+            config,
+            prior,
+            condition,
+            camera,
+            reference,
+        )
+        self.evaluations = 0
+
+    def views(
+        self, noisy: Tensor, start: float, steps: int, seconds: dict[str, float]
+    ) -> Generator[Event, None, Float[Tensor, "views size size 4"]]:
+        """Denoise from time `start` in `steps` steps; the reference takes the place of the view of its own camera."""
+        prior, before = self.prior, self.prior.evaluations
+
+        def denoise(latents: Tensor, t: float) -> Tensor:
+            return prior.denoise(
+                latents, t, self.condition, self.camera,
+                guidance=self.config.guidance, rescale=self.config.guidance_rescale,
+            )  # fmt: skip
+
+        stage = "views" if start == 1 else "regenerate"
+        states = dpm_solver_pp_states(denoise, noisy, times(steps, start=start), prior.alphas_cumprod)
+        with torch.no_grad():
+            for i in range(steps):
+                with _timed(seconds, stage):
+                    latents = next(states)
+                yield Progress(stage, i + 1, steps)
+            with _timed(seconds, stage):
+                rgba = with_coverage(_resized(prior.decode(latents), self.config.resolution))
+        self.evaluations += prior.evaluations - before
+        return rgba if self.reference is None else torch.cat([self.reference, rgba[1:]])
+
+
+@dataclass(frozen=True)
+class _State:
+    """All that the rest of a run depends on; random streams are named by step, so they need no state."""
+
+    step: int
+    rgba: Float[Tensor, "views size size 4"]
+    cloud: GaussianCloud
+    adam: optim.AdamState
+    density: density.DensityState
+    seconds: dict[str, float]
+    evaluations: int
+
+
+def _identity(
+    config: Config, prior: MultiviewPrior, prompt: str, reference: Tensor | None, elevation_deg: float, seed: int
+) -> dict:
+    """What must agree for a state to be continued, as plain values."""
+    picture = None if reference is None else blake2b(reference.numpy().tobytes(), digest_size=16).hexdigest()
+    return {
+        "prompt": prompt,
+        "seed": seed,
+        "picture": picture,
+        "elevation_deg": elevation_deg,
+        "prior": [type(prior).__name__, prior.image_size, *prior.latent_shape],
+        "config": repr(config),
+    }
+
+
+def _save(path: Path, identity: dict, state: _State) -> None:
+    noticed = state.density
+    tensors = {f"cloud.{name}": x for name, x in state.cloud.tensors().items()}
+    tensors |= {f"exp_avg.{name}": x for name, x in state.adam.exp_avg.items()}
+    tensors |= {f"exp_avg_sq.{name}": x for name, x in state.adam.exp_avg_sq.items()}
+    tensors |= {"gradient_sum": noticed.gradient_sum, "seen": noticed.seen, "radius_max": noticed.radius_max}
+    values = {
+        "identity": identity,
+        "step": state.step,
+        "adam_step": state.adam.step,
+        "resets": noticed.resets,
+        "seconds": state.seconds,
+        "evaluations": state.evaluations,
+    }
+    save_state(path, tensors | {"rgba": state.rgba}, values)
+
+
+def _load(path: Path, identity: dict) -> _State | None:
+    loaded = load_state(path)
+    if loaded is None:
+        return None
+    tensors, values = loaded
+    other = [name for name, value in identity.items() if values["identity"].get(name) != value]
+    if other:
+        raise BadInput(
+            f"{path} belongs to another run: its {', '.join(other)} differs", "delete it, or choose another folder"
+        )
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+
+    return _State(
+        step=values["step"],
+        rgba=tensors["rgba"],
+        cloud=GaussianCloud(**part("cloud.")),
+        adam=optim.AdamState(part("exp_avg."), part("exp_avg_sq."), values["adam_step"]),
+        density=density.DensityState(tensors["gradient_sum"], tensors["seen"], tensors["radius_max"], values["resets"]),
+        seconds=values["seconds"],
+        evaluations=values["evaluations"],
+    )
+
+
+def _batch(config: Config, draw: Streams, step: int) -> Tensor:
+    """The views of this step: all of them in a random order before any comes again."""
+    first = step * config.batch_views
+    wanted = range(first, first + config.batch_views)
+    orders = {
+        epoch: torch.randperm(config.views, generator=draw.generator(f"order/{epoch}"))
+        for epoch in {i // config.views for i in wanted}
+    }
+    return torch.stack([orders[i // config.views][i % config.views] for i in wanted])
+
+
+@torch.no_grad()
+def _features(encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Tensor]:
+    return encoder.features(rgba[..., :3])
+
+
+def _resized(images: Float[Tensor, "views _ _ channel"], size: int) -> Float[Tensor, "views {size} {size} channel"]:
+    if images.shape[1:3] == (size, size):
+        return images
+    scaled = F.interpolate(images.movedim(-1, 1), (size, size), mode="bilinear", antialias=True)
+    return scaled.movedim(1, -1).contiguous()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
