@@ -60,7 +60,7 @@ def rasterize(
     if len(kinds) > 1:
         raise BadInput(f"parameters mix devices or types: {sorted(map(str, kinds))}", "move all of them with .to(...)")
     if backend == "auto":
-        backend = "cuda" if means.is_cuda else "reference"
+        backend = "cuda" if means.is_cuda else "reference" if means.dtype == torch.float64 else "cpu"
     if background.ndim == 1:
         background = background.expand(len(camera_from_world), 3)
     camera = (camera_from_world, focal_px, center_px, background)

@@ -81,10 +81,20 @@ def project(
 
     eye = -turn.T @ shift
     direction = normalize(means - eye)
-    shortest = rotation.take_along_dim(scales.argmin(dim=-1)[:, None, None], dim=-1).squeeze(-1)
-    faces_away = (shortest * direction).sum(dim=-1, keepdim=True) > 0
-    normal = torch.where(faces_away, -shortest, shortest)
+    normal = facing_normals(rotation, scales, means, eye[None])[0]
     return Splats(mean, conic, depth, sh_to_color(sh, direction), normal, half_size)
+
+
+def facing_normals(
+    rotation: Float[Tensor, "gaussians 3 3"],
+    scales: Float[Tensor, "gaussians 3"],
+    means: Float[Tensor, "gaussians 3"],
+    eyes: Float[Tensor, "cameras 3"],
+) -> Float[Tensor, "cameras gaussians 3"]:
+    """The shortest axis of every Gaussian in the world, with the sign that turns it towards each camera."""
+    shortest = rotation.take_along_dim(scales.argmin(dim=-1)[:, None, None], dim=-1).squeeze(-1)
+    faces_away = (shortest * (means - eyes[:, None])).sum(dim=-1, keepdim=True) > 0
+    return torch.where(faces_away, -shortest, shortest)
 
 
 def composite(

@@ -1,0 +1,36 @@
+"""Threads for kernels that take jobs from a shared counter. The kernels must let go of the interpreter's lock.
+
+Plain threads instead of Numba's own parallel loops: those compile three times as long, divide the work before it is
+known how long each part takes, end the process if two threads of a program use them at once (without TBB or OpenMP),
+and forbid fork.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget_pool)  # a child process inherits the pool but not its threads
+
+
+def spread(kernel: Callable, jobs: int, *args: object) -> None:
+    """Run `kernel(counter, *args)` in as many threads as torch uses, but no more than there are jobs."""
+    global _pool
+    counter = np.zeros(1, np.int64)
+    helpers = min(torch.get_num_threads(), jobs) - 1
+    if helpers > 0 and _pool is None:
+        _pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="splat")
+    running = [_pool.submit(kernel, counter, *args) for _ in range(helpers)]
+    kernel(counter, *args)
+    for future in running:
+        future.result()
