@@ -50,7 +50,12 @@ def load_image(path: str | Path, *, max_side: int = 2048) -> Float[Tensor, "heig
 
 
 def decode_image(
-    data: bytes, path: str | Path, *, min_side: int = 1, max_side: int = MAX_IMAGE_SIDE
+    data: bytes,
+    path: str | Path,
+    *,
+    min_side: int = 1,
+    max_side: int = MAX_IMAGE_SIDE,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Float[Tensor, "height width channels"]:
     """The pixels of an encoded picture, checked as by `load_image`; `path` is only for messages.
 
@@ -63,7 +68,7 @@ def decode_image(
             raise BadInput(
                 f"{path} has more than {MAX_IMAGE_PIXELS // 10**6} million pixels", "scale it down"
             ) from error
-        _refuse_from_header(image, path, min_side)
+        _refuse_from_header(image, path, min_side, max_pixels)
         turn = _EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
         image = _to_srgb(_to_known_mode(image, path), path)
         if turn is not None:
@@ -100,10 +105,10 @@ def to_bytes(image: Float[Tensor, "*shape"], path: str | Path) -> np.ndarray:
     return (image.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
-def _refuse_from_header(image: Image.Image, path: str | Path, min_side: int) -> None:
+def _refuse_from_header(image: Image.Image, path: str | Path, min_side: int, max_pixels: int) -> None:
     width, height = image.size
-    if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
-        limit = f"{MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS // 10**6} million px"
+    if max(width, height) > MAX_IMAGE_SIDE or width * height > max_pixels:
+        limit = f"{MAX_IMAGE_SIDE} px a side and {max_pixels / 1e6:.0f} million px"
         raise BadInput(f"{path} has {width} x {height} px; expected at most {limit}", "scale it down")
     if min(width, height) < min_side:
         raise BadInput(

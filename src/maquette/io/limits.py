@@ -17,6 +17,7 @@ MAX_VERTICES = 10_000_000
 MAX_FACES = 20_000_000
 MAX_IMAGE_SIDE = 16_384
 MAX_IMAGE_PIXELS = 64_000_000
+MAX_TEXTURE_PIXELS = 32_000_000  # of all textures of a file together
 
 # What parsers of broken bytes are known to raise, ours and those of Pillow, trimesh and gsply. A list, and not
 # `Exception`, so that Ctrl-C, a full memory elsewhere and errors of our own stay what they are.
