@@ -31,6 +31,15 @@ def test_text_is_utf8_and_ordinary_files_have_ordinary_permissions(tmp_path):
     assert target.stat().st_mode == ordinary.stat().st_mode
 
 
+def test_a_relative_path_means_the_folder_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with atomic_write("x") as file:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        file.write(b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+
+
 @pytest.mark.parametrize("nameless", [True, False])
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, failure, nameless):

@@ -27,7 +27,7 @@ def atomic_write(path: str | Path, mode: Literal["wb", "w"] = "wb") -> Iterator[
     hidden `.part` file beside the target that every failure except a kill removes. The folder must exist. A disk that
     is full or read-only raises `BadInput`.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # so that a block which changes the working folder still writes where it was asked to
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with _explained(path), _folder_handle(path.parent) as folder:
         descriptor, is_nameless = _open_part(part)

@@ -1,0 +1,61 @@
+import io
+import json
+
+import pytest
+import torch
+
+from maquette.apps.follow import follow, json_line
+from maquette.core import Notice, Preview, Progress, Result, Scalar
+
+
+def short_run():
+    yield Notice("understood as: a red apple [red]")
+    yield Progress("views", 0, 2)
+    yield Scalar(0, "loss", float("nan"))
+    yield Preview(0, torch.zeros(3, 2, 2, 3))
+    yield Progress("views", 2, 2)
+    yield Result(object(), {"seconds": {"views": float("inf")}, "paths": ["a.ply"]})
+
+
+def test_json_reader_writes_one_valid_object_for_each_event_and_returns_the_result():
+    out, err = io.StringIO(), io.StringIO()
+    result = follow(short_run(), as_json=True, out=out, err=err)
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["notice", "progress", "scalar", "preview", "progress", "result"]
+    assert lines[2]["value"] is None
+    assert lines[3] == {"event": "preview", "step": 0, "images": 3}
+    assert lines[5]["report"] == {"seconds": {"views": None}, "paths": ["a.ply"]}
+    assert result.report["paths"] == ["a.ply"]
+    assert err.getvalue() == ""
+
+
+def test_bars_go_to_the_error_stream_and_brackets_in_notices_are_text():
+    out, err = io.StringIO(), io.StringIO()
+    result = follow(short_run(), as_json=False, out=out, err=err)
+    assert out.getvalue() == ""
+    assert "understood as: a red apple [red]" in err.getvalue()
+    assert "views" in err.getvalue()
+    assert "2/2" in err.getvalue()
+    assert isinstance(result, Result)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_run_without_a_result_is_our_mistake(as_json):
+    with pytest.raises(RuntimeError, match="without a Result"):
+        follow(iter([Progress("views", 1, 2)]), as_json=as_json, out=io.StringIO(), err=io.StringIO())
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_errors_of_the_run_pass_through(as_json):
+    def failing():
+        yield Progress("views", 1, 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(failing(), as_json=as_json, out=io.StringIO(), err=io.StringIO())
+
+
+def test_a_line_keeps_letters_of_every_language_and_turns_paths_into_text(tmp_path):
+    line = json_line("notice", text="grün 🍎", path=tmp_path, kind="x")
+    assert "grün 🍎" in line
+    assert json.loads(line)["path"] == str(tmp_path)
