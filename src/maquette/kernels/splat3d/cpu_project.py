@@ -25,7 +25,7 @@ from maquette.kernels.splat3d.lanes import (
 # The columns of a splat's row; DX_DY is where on a horizontal line the splat is brightest (dx per dy), and so on.
 U, V, P, Q, R, DX_DY, DY_DX, LOG2_OPACITY, REACH, DEPTH, RED, GREEN, BLUE, HALF_X, HALF_Y = range(15)
 ROW = 16
-# The columns of a camera's row: rotation (9), translation (3), and the slopes beyond which the Jacobian is not followed.
+# A camera's row: rotation (9), translation (3), these, and the slopes beyond which the Jacobian is not followed.
 FX, FY, CX, CY, LOW_X, HIGH_X, LOW_Y, HIGH_Y = range(12, 20)
 CAMERA = 20
 NEAR, LOW_PASS = np.float32(0.01), np.float32(0.3)
@@ -143,7 +143,7 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, prob
                 at = view * CAMERA
                 if not shared:
                     _columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
-                tz, inverse, slope_x, slope_y, bent_x, bent_y, jx, jy, top, bottom = _view(x, y, z, cameras, at)
+                tz, _, slope_x, slope_y, _, _, _, _, top, bottom = _view(x, y, z, cameras, at)
                 g, h = _times(top, turn), _times(bottom, turn)
                 g, h = (g[0] * s0, g[1] * s1, g[2] * s2), (h[0] * s0, h[1] * s1, h[2] * s2)
                 a, b, c, determinant = _covariance(g, h)
@@ -219,7 +219,7 @@ def project_backward(
                 g01 = p * rest * (4 * LN2 * LN2)
                 g11 = fma(q, rest, r * fma(q, est, r * ett)) * (4 * LN2 * LN2)
 
-                tz, inverse, slope_x, slope_y, bent_x, bent_y, jx, jy, top, bottom = _view(x, y, z, cameras, at)
+                _, inverse, slope_x, slope_y, bent_x, bent_y, jx, jy, top, bottom = _view(x, y, z, cameras, at)
                 g, h = _times(top, turn), _times(bottom, turn)
                 i0, i1, i2 = _product(g00, g01, g[0] * s0, g[1] * s1, g[2] * s2, h[0] * s0, h[1] * s1, h[2] * s2)
                 j0, j1, j2 = _product(g01, g11, g[0] * s0, g[1] * s1, g[2] * s2, h[0] * s0, h[1] * s1, h[2] * s2)

@@ -33,4 +33,5 @@ def spread(kernel: Callable, jobs: int, *args: object) -> None:
     running = [_pool.submit(kernel, counter, *args) for _ in range(helpers)]
     kernel(counter, *args)
     for future in running:
-        future.result()
+        if not future.cancel():  # on a busy machine a helper may not have started, and now nothing is left for it
+            future.result()
