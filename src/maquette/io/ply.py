@@ -19,7 +19,9 @@ from maquette.representations.gaussians import GaussianCloud
 
 _KIND = "a Gaussian PLY file"
 _COEFFICIENTS = {0: 1, 9: 4, 24: 9, 45: 16}  # number of f_rest properties -> SH coefficients of a channel
-_PACKED = {"packed_position", "packed_rotation", "packed_scale", "packed_color"}
+_PACKED = ["packed_position", "packed_rotation", "packed_scale", "packed_color"]
+_BOUNDS = [f"{end}_{of}{axis}" for of in ("", "scale_") for end in ("min", "max") for axis in "xyz"]
+_BOUNDS += [f"{end}_{channel}" for end in ("min", "max") for channel in "rgb"]
 
 
 def save_ply(path: str | Path, cloud: GaussianCloud) -> None:
@@ -57,7 +59,7 @@ def load_ply(path: str | Path) -> GaussianCloud:
             raise BadInput(f"{path} has {len(counts)} 'vertex' elements; expected 1", "check which file this is")
         if counts[0] > MAX_GAUSSIANS:
             raise BadInput(f"{path} declares {counts[0]} Gaussians; at most {MAX_GAUSSIANS} fit", "make it smaller")
-        if header.properties("vertex") >= _PACKED:
+        if header.properties("vertex") >= set(_PACKED):
             cloud = _decode_compressed(data, header, path)
         else:
             cloud = _from_rows(read_element(data, header, "vertex", path), path)
@@ -108,7 +110,8 @@ def _decode_compressed(data: bytes, header: Header, path: str | Path) -> Gaussia
     tables = [element for element in header.elements if element.properties]  # gsplat writes an empty "sh" at degree 0
     layout = [(table.name, set(table.properties.values())) for table in tables]
     plain = [("chunk", {"f4"}), ("vertex", {"u4"})]
-    if header.byte_order != "<" or layout not in (plain, [*plain, ("sh", {"u1"})]):
+    names = [list(table.properties) for table in tables[:2]]
+    if header.byte_order != "<" or layout not in (plain, [*plain, ("sh", {"u1"})]) or names != [_BOUNDS, _PACKED]:
         raise Unsupported(f"{path} is an unusual kind of compressed PLY", "decompress it in a splat editor")
     chunks, vertices, *others = tables
     if chunks.count != -(-vertices.count // 256) or any(other.count != vertices.count for other in others):

@@ -125,7 +125,7 @@ def _decode(body: bytes, sizes: dict[str, int], degree: int, fractional_bits: in
     color = (parts["color"].reshape(count, 1, 3) / 255.0 - 0.5) / _COLOR_SCALE
     rest = (parts["sh"].reshape(count, _REST[degree], 3) - 128.0) / 128
     log_scales = parts["scale"].reshape(count, 3) / 16.0 - 10
-    rotation = parts["rotation"].reshape(count, -1)
+    rotation = parts["rotation"].reshape(count, sizes["rotation"] // max(count, 1))
     quats = _decode_rotation(rotation) if rotation.shape[1] == 4 else _decode_rotation_v2(rotation)
     arrays = (means, log_scales, quats, np.log(opacity / (1 - opacity)), np.concatenate([color, rest], axis=1))
     return GaussianCloud(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
