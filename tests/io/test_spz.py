@@ -155,7 +155,7 @@ BROKEN = {
     "broken deflate": (b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 40, "cannot be read"),
     "2^32 - 1 Gaussians": (gzip.compress(header(2**32 - 1)), "declares 4294967295"),
     "19 million, in a few bytes": (gzip.compress(header(19_000_000)), "declares 19000000"),
-    "no Gaussians": (gzip.compress(header(0)), "no Gaussian"),
+    "no Gaussians": (gzip.compress(header(0)), "declares 0 Gaussians"),
     "version 1": (gzip.compress(header(1, version=1) + bytes(19)), "version 1"),
     "version 9": (gzip.compress(header(1, version=9) + bytes(20)), "version 9"),
     "version 4": (b"NGSP\4\0\0\0\1\0\0\0" + bytes(40), "version 4"),

@@ -67,9 +67,9 @@ def load_spz(path: str | Path, *, axes: Literal["RUB", "RDF"] = "RUB") -> Gaussi
         sizes = _sizes(count, degree, version)
         total = sum(sizes.values())
         # Deflate cannot shrink more than 1032 times, so a file this small cannot hold what its header promises.
-        if count > MAX_GAUSSIANS or total > 1032 * len(data) or not 1 <= fractional_bits <= 24:
+        if not 1 <= count <= MAX_GAUSSIANS or total > 1032 * len(data) or not 1 <= fractional_bits <= 24:
             raise BadInput(f"{path} declares {count} Gaussians ({total} bytes) and has {len(data)} bytes", _AGAIN)
-        body = stream.decompress(stream.unconsumed_tail, total) if total else b""
+        body = stream.decompress(stream.unconsumed_tail, total)
         if len(body) < total:
             raise BadInput(f"{path} is truncated: {len(body)} of {total} bytes of Gaussians", _AGAIN)
         stream.decompress(stream.unconsumed_tail, _MAX_TRAILER)
@@ -125,7 +125,7 @@ def _decode(body: bytes, sizes: dict[str, int], degree: int, fractional_bits: in
     color = (parts["color"].reshape(count, 1, 3) / 255.0 - 0.5) / _COLOR_SCALE
     rest = (parts["sh"].reshape(count, _REST[degree], 3) - 128.0) / 128
     log_scales = parts["scale"].reshape(count, 3) / 16.0 - 10
-    rotation = parts["rotation"].reshape(count, sizes["rotation"] // max(count, 1))
+    rotation = parts["rotation"].reshape(count, -1)
     quats = _decode_rotation(rotation) if rotation.shape[1] == 4 else _decode_rotation_v2(rotation)
     arrays = (means, log_scales, quats, np.log(opacity / (1 - opacity)), np.concatenate([color, rest], axis=1))
     return GaussianCloud(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
