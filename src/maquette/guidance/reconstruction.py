@@ -57,7 +57,7 @@ def ms_ssim(
         if scale > 0:
             x, y = _halved(x), _halved(y)
         luminance, structure = _ssim_maps(x, y)
-        term = (luminance * structure if scale == scales - 1 else structure).mean((2, 3))
+        term = (luminance * structure if scale == scales - 1 else structure).mean((2, 3))  # luminance once, at the end
         weight = MS_SSIM_WEIGHTS[scale] / sum(MS_SSIM_WEIGHTS[:scales])
         # A negative structure term counts as none; not quite 0, where the gradient of the power would be NaN.
         log_similarity = log_similarity + weight * term.clamp_min(1e-6).log()
@@ -92,13 +92,12 @@ def _ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure of (images, channels, height, width), smaller by the window less one."""
     down, right = _blur_matrix(x.shape[2]).to(x), _blur_matrix(x.shape[3]).to(x).T
     # Two products with banded matrices are a separable convolution; on a CPU they are several times faster than conv2d
-    # with one group for each channel, and as deterministic as a matrix product is.
-    maps = down @ torch.cat([x, y, x * x, y * y, x * y], dim=1) @ right
-    mean_x, mean_y, xx, yy, xy = maps.chunk(5, dim=1)
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
-    covariance = xy - mean_x * mean_y
-    variances = (xx - mean_x.square()) + (yy - mean_y.square())
-    return luminance, (2 * covariance + C2) / (variances + C2)
+    # with one group for each channel. The target stands apart, because it needs no gradient as a rule.
+    mean_y = down @ y @ right
+    mean_x, squares, xy = (down @ torch.cat([x, x * x + y * y, x * y], dim=1) @ right).chunk(3, dim=1)
+    product, means = mean_x * mean_y, mean_x.square() + mean_y.square()
+    luminance = (2 * product + C1) / (means + C1)
+    return luminance, (2 * (xy - product) + C2) / (squares - means + C2)
 
 
 @lru_cache(maxsize=16)
