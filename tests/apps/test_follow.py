@@ -1,4 +1,3 @@
-import io
 import json
 
 import pytest
@@ -17,32 +16,32 @@ def short_run():
     yield Result(object(), {"seconds": {"views": float("inf")}, "paths": ["a.ply"]})
 
 
-def test_json_reader_writes_one_valid_object_for_each_event_and_returns_the_result():
-    out, err = io.StringIO(), io.StringIO()
-    result = follow(short_run(), as_json=True, out=out, err=err)
-    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.getvalue().splitlines()]
+def test_json_reader_writes_one_valid_object_for_each_event_and_returns_the_result(capsys):
+    result = follow(short_run(), as_json=True)
+    out, err = capsys.readouterr()
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
     assert [line["event"] for line in lines] == ["notice", "progress", "scalar", "preview", "progress", "result"]
     assert lines[2]["value"] is None
     assert lines[3] == {"event": "preview", "step": 0, "images": 3}
     assert lines[5]["report"] == {"seconds": {"views": None}, "paths": ["a.ply"]}
     assert result.report["paths"] == ["a.ply"]
-    assert err.getvalue() == ""
+    assert err == ""
 
 
-def test_bars_go_to_the_error_stream_and_brackets_in_notices_are_text():
-    out, err = io.StringIO(), io.StringIO()
-    result = follow(short_run(), as_json=False, out=out, err=err)
-    assert out.getvalue() == ""
-    assert "understood as: a red apple [red]" in err.getvalue()
-    assert "views" in err.getvalue()
-    assert "2/2" in err.getvalue()
+def test_bars_go_to_the_error_stream_and_brackets_in_notices_are_text(capsys):
+    result = follow(short_run(), as_json=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "understood as: a red apple [red]" in err
+    assert "views" in err
+    assert "2/2" in err
     assert isinstance(result, Result)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_run_without_a_result_is_our_mistake(as_json):
     with pytest.raises(RuntimeError, match="without a Result"):
-        follow(iter([Progress("views", 1, 2)]), as_json=as_json, out=io.StringIO(), err=io.StringIO())
+        follow(iter([Progress("views", 1, 2)]), as_json=as_json)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -52,7 +51,7 @@ def test_errors_of_the_run_pass_through(as_json):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        follow(failing(), as_json=as_json, out=io.StringIO(), err=io.StringIO())
+        follow(failing(), as_json=as_json)
 
 
 def test_a_line_keeps_letters_of_every_language_and_turns_paths_into_text(tmp_path):

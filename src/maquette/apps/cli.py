@@ -58,8 +58,10 @@ def generate(
     from maquette.core.files import prepare_folder
 
     folder = out or Path("out") / _folder_name(prompt or image.stem, seed)
-    is_new = not folder.exists()
+    is_new = not os.path.exists(folder)
+    values = {"quality": quality, **_parsed(overrides)}
     prepare_folder(folder)
+    from maquette.apps.follow import follow
     from maquette.apps.generate import generate_to_folder
 
     events = generate_to_folder(
@@ -70,10 +72,10 @@ def generate(
         seed=seed,
         out=folder,
         device=device,
-        overrides={"quality": quality, **_parsed(overrides)},
+        overrides=values,
     )
     try:
-        _follow(events, json)
+        follow(events, as_json=json)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done so far is kept in {folder}; the same command continues it") from None
     except BadInput:  # found after the first look, such as a prompt without a known word: leave no trace
@@ -91,7 +93,7 @@ def render(
     """Turn an asset once around: a video, or a sheet of pictures.
 
     Args:
-        source: A .ply, .spz or .glb file.
+        source: A .ply, .spz, .glb, .gltf or .obj file.
         out: A .mp4 file, or a .png for a contact sheet.
         views: Cameras around the object.
         size: Pixels of a side.
@@ -107,8 +109,8 @@ def convert(source: Positional[Path], target: Positional[Path], /) -> None:
     """Write an asset as another kind of file, by the endings of the names.
 
     Args:
-        source: A .ply, .spz or .glb file.
-        target: The file to write.
+        source: A .ply, .spz, .glb, .gltf or .obj file.
+        target: A .ply, .spz or .glb file to write.
     """
     from maquette.apps.convert import convert_file
 
@@ -140,14 +142,16 @@ def evaluate(
         raise BadInput(f"limit is {limit}; expected at least 1", "leave it out for all prompts")
     from maquette.apps.prompt_file import read_prompts
 
-    wanted = read_prompts(prompts)
+    wanted, values = read_prompts(prompts), _parsed(overrides)
     from maquette.core.files import prepare_folder
 
     folder = prepare_folder(out)
+    from maquette.apps.follow import follow
     from maquette.evaluation.run import evaluate_prompts
 
+    events = evaluate_prompts(wanted, folder, seed=seed, limit=limit, overrides=values)
     try:
-        _follow(evaluate_prompts(wanted, folder, seed=seed, limit=limit, overrides=_parsed(overrides)), json)
+        follow(events, as_json=json)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"finished assets are kept in {folder}; the same command continues") from None
     if not json:
@@ -256,12 +260,6 @@ def _train(args: list[str]) -> None:
         recipe.main(config)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the last saved state is kept; the same command continues it") from None
-
-
-def _follow(events, as_json: bool) -> None:
-    from maquette.apps.follow import follow
-
-    follow(events, as_json=as_json, out=sys.stdout, err=sys.stderr)
 
 
 def _list_files(folder: Path) -> None:

@@ -4,49 +4,45 @@ from pathlib import Path
 
 import torch
 
+from maquette import io
 from maquette.core import BadInput, Camera, turntable
+from maquette.io.glb import KIND, open_document
+from maquette.io.gltf_splats import EXTENSION
+from maquette.io.limits import refused
 from maquette.render import Rendering
 from maquette.representations import GaussianCloud, Mesh
 
-SPLAT_ENDINGS = (".ply", ".spz")
-"""Files that hold Gaussians only; .glb holds Gaussians or a mesh."""
+READABLE = (".ply", ".spz", ".glb", ".gltf", ".obj")
+WRITABLE = (".ply", ".spz", ".glb")
 
 
 def load(path: str | Path) -> GaussianCloud | Mesh:
-    """The asset in a .ply, .spz or .glb file. Raises BadInput for any other file, and for one that is broken."""
-    from maquette import io
+    """The asset in a .ply, .spz, .glb, .gltf or .obj file: Gaussians where it has any, else a mesh.
 
+    Raises BadInput for any other file, and for one that is broken.
+    """
     path = Path(path)
-    match _ending(path):
-        case ".ply":
-            return io.load_ply(path)
-        case ".spz":
-            return io.load_spz(path)
-        case _:
-            return io.load_splats_glb(path) if io.holds_splats(path) else io.load_mesh_glb(path)
+    ending = _ending(path, READABLE)
+    if ending in (".ply", ".spz") or (ending != ".obj" and _has_splats(path)):
+        return io.load_splats(path)
+    return io.load_mesh(path)
 
 
 def save(asset: GaussianCloud | Mesh, path: str | Path) -> None:
-    """Write an asset as .ply or .spz (Gaussians) or .glb (either), whole or not at all."""
-    from maquette import io
-
+    """Write Gaussians as .ply, .spz or .glb, a mesh as .glb; the file appears whole or not at all."""
     path = Path(path)
-    match asset, _ending(path):
-        case GaussianCloud(), ".ply":
-            io.save_ply(path, asset)
-        case GaussianCloud(), ".spz":
-            io.save_spz(path, asset)
-        case GaussianCloud(), _:
-            io.save_splats_glb(path, asset)
-        case Mesh(), ".glb":
-            io.save_mesh_glb(path, asset)
-        case _:
-            raise BadInput(f"{path} cannot hold a mesh; expected the ending .glb", "choose another name")
+    ending = _ending(path, WRITABLE)
+    if isinstance(asset, GaussianCloud):
+        io.save_splats(path, asset)
+    elif ending == ".glb":
+        io.save_mesh_glb(path, asset)
+    else:
+        raise BadInput(f"{path} cannot hold a mesh, only Gaussians", "choose the ending .glb")
 
 
 def convert_file(source: Path, target: Path) -> Path:
     """Read `source`, write `target`, and return it. Nothing is written when the source is broken."""
-    _ending(target)  # a name that we cannot write is refused before a long read
+    _ending(target, WRITABLE)  # a name that we cannot write is refused before a long read
     save(load(source), target)
     return target
 
@@ -71,8 +67,6 @@ def render_turntable(source: Path, target: Path, *, num_views: int, size: int, e
         raise BadInput(
             f"{num_views} views of {size} pixels; expected 1 to 1000 views of 8 to 4096", "choose other numbers"
         )
-    from maquette import io
-
     camera = turntable(num_views, elevation_deg, size=size)
     images = draw(load(source), camera, torch.ones(3)).color
     if target.suffix.lower() == ".mp4":
@@ -81,8 +75,14 @@ def render_turntable(source: Path, target: Path, *, num_views: int, size: int, e
         io.save_image(target, io.contact_sheet(images, columns=round(num_views**0.5)))
 
 
-def _ending(path: Path) -> str:
+def _ending(path: Path, known: tuple[str, ...]) -> str:
     ending = path.suffix.lower()
-    if ending not in (*SPLAT_ENDINGS, ".glb"):
-        raise BadInput(f"{path} ends in {ending or 'nothing'}; expected .ply, .spz or .glb", "choose one of these")
+    if ending not in known:
+        raise BadInput(f"{path} ends in {ending or 'nothing'}; expected {', '.join(known)}", "choose one of these")
     return ending
+
+
+def _has_splats(path: Path) -> bool:
+    with refused(path, KIND):
+        used = open_document(path).json.get("extensionsUsed", [])
+        return isinstance(used, list) and EXTENSION in used

@@ -7,14 +7,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable
-from typing import TextIO
 
 from maquette.core import Event, Notice, Preview, Progress, Result, Scalar
 
 
-def follow(events: Iterable[Event], *, as_json: bool, out: TextIO, err: TextIO) -> Result:
-    """Read a run to its end and return its Result; bars go to `err`, JSON lines to `out`."""
-    return _follow_json(events, out) if as_json else _follow_bars(events, err)
+def follow(events: Iterable[Event], *, as_json: bool) -> Result:
+    """Read a run to its end and return its Result; bars go to standard error, JSON lines to standard output."""
+    return _follow_json(events) if as_json else _follow_bars(events)
 
 
 def json_line(kind: str, /, **values: object) -> str:
@@ -34,7 +33,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _follow_json(events: Iterable[Event], out: TextIO) -> Result:
+def _follow_json(events: Iterable[Event]) -> Result:
     result = None
     for event in events:
         match event:
@@ -44,11 +43,11 @@ def _follow_json(events: Iterable[Event], out: TextIO) -> Result:
                 result, line = event, json_line("result", report=report)
             case _:
                 line = json_line(type(event).__name__.lower(), **dataclasses.asdict(event))
-        print(line, file=out, flush=True)
+        print(line, flush=True)
     return _ended(result)
 
 
-def _follow_bars(events: Iterable[Event], err: TextIO) -> Result:
+def _follow_bars(events: Iterable[Event]) -> Result:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -63,7 +62,7 @@ def _follow_bars(events: Iterable[Event], err: TextIO) -> Result:
         TextColumn("{task.fields[number]}"),
     )
     result, rows, stage = None, {}, None
-    with Bars(*columns, console=Console(file=err), transient=False) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
         for event in events:
             match event:
                 case Progress(stage, step, total):

@@ -1,0 +1,82 @@
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+
+from maquette.apps import cli
+from maquette.apps.convert import load, save
+from maquette.core import BadInput
+from maquette.io import load_image
+from maquette.representations import GaussianCloud, Mesh, from_points
+
+
+@pytest.fixture
+def cloud() -> GaussianCloud:
+    """A red ball to the right (+X) and a blue one on top (+Y), as seen from the front."""
+    spread = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * 0.05
+    centers = torch.tensor([[0.35, 0, 0], [0, 0.35, 0]]).repeat_interleave(200, 0)
+    colors = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]]).repeat_interleave(200, 0)
+    return from_points(centers + spread, colors, opacity=0.8)
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    corners = torch.tensor([[0.5, -0.2, 0], [-0.5, -0.2, 0], [0, 0.5, 0], [0, 0, -0.5]])
+    faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
+    return Mesh(corners, faces, face_colors=torch.tensor([[0.9, 0.1, 0.1]]).repeat(4, 1))
+
+
+def test_gaussians_survive_every_kind_of_file_and_are_recognised_in_glb(cloud, tmp_path):
+    for ending in (".ply", ".glb", ".spz"):
+        save(cloud, tmp_path / f"a{ending}")
+        again = load(tmp_path / f"a{ending}")
+        assert isinstance(again, GaussianCloud)
+        assert torch.allclose(again.means, cloud.means, atol=1e-3)  # SPZ keeps 12 bits of fraction
+
+
+def test_a_mesh_in_glb_is_recognised_as_one(mesh, tmp_path):
+    save(mesh, tmp_path / "a.glb")
+    again = load(tmp_path / "a.glb")
+    assert isinstance(again, Mesh)
+    assert len(again.faces) == 4
+    with pytest.raises(BadInput, match="cannot hold a mesh"):
+        save(mesh, tmp_path / "a.ply")
+
+
+def test_convert_on_the_command_line(cloud, mesh, tmp_path, capsys):
+    save(cloud, tmp_path / "a.ply")
+    assert cli.run(["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.spz")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "b.spz")
+    assert len(load(tmp_path / "b.spz")) == 400
+
+
+def test_a_sheet_shows_the_front_first(cloud, tmp_path):
+    save(cloud, tmp_path / "a.ply")
+    sheet = tmp_path / "sheet.png"
+    assert cli.run(["render", str(tmp_path / "a.ply"), "--out", str(sheet), "--views", "4", "--size", "64"]) == 0
+    first = load_image(sheet)[4:68, 4:68, :3]
+    assert torch.allclose(first[0, 0], torch.ones(3))  # white around it
+    red, blue = (first[..., 0] - first[..., 2]), (first[..., 2] - first[..., 0])
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    mean = lambda weight, at: ((weight.clamp(min=0) * at).sum() / weight.clamp(min=0).sum()).item()  # noqa: E731
+    assert mean(red, columns) > 40  # right
+    assert mean(blue, rows) < 28  # above
+
+
+def test_a_mesh_turns_in_a_video(mesh, tmp_path):
+    save(mesh, tmp_path / "a.glb")
+    video = tmp_path / "turn.mp4"
+    assert cli.run(["render", str(tmp_path / "a.glb"), "--out", str(video), "--views", "4", "--size", "32"]) == 0
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *f"-v error -i {video} -f rawvideo -pix_fmt rgb24 -".split()]
+    frames = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.uint8)
+    frames = frames.reshape(4, 32, 32, 3)
+    assert frames[0, 16, 16, 0] > 150  # red in the middle
+    assert frames[0, 16, 16, 2] < 100
+
+
+@pytest.mark.parametrize("words", [["--views", "0"], ["--size", "5000"], ["--size", "4"]])
+def test_unreasonable_sizes_are_refused_before_reading(words, tmp_path, capsys):
+    assert cli.run(["render", str(tmp_path / "none.ply"), *words]) == 2
+    assert "expected 1 to 1000 views" in capsys.readouterr().err
