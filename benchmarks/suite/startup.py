@@ -2,8 +2,8 @@
 
     python benchmarks/suite/startup.py
 
-Each is started afresh several times in its own process; the median and the fastest are printed beside the budget, less
-nothing: the start of Python itself is shown in the first row. The exit code is 1 when a fastest time is over its budget.
+Each is started afresh several times in its own process. The median and the fastest are printed beside the budget; they
+contain the start of Python itself, shown in the first row. The exit code is 1 when a fastest time is over its budget.
 """
 
 import statistics
