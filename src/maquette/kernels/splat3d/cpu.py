@@ -1,5 +1,9 @@
 """The fast twin on the CPU: Numba kernels behind one autograd function. float32 only; same input, same bytes."""
 
+import threading
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,71 +50,89 @@ def camera_rows(pose: Tensor, focal: Tensor, center: Tensor, height: int, width:
     return torch.cat([pose[:, :3, :3].flatten(1), pose[:, :3, 3], focal, center, bounds], dim=1).contiguous()
 
 
+class _Lists(NamedTuple):
+    """For every tile of every camera the splats that may touch it, and back."""
+
+    pairs: Tensor
+    """Splats, tile by tile and front to back."""
+    tile_first: Tensor
+    """Where the list of each tile starts in `pairs`; one more at the end."""
+    boxes: Tensor
+    """First and last tile in x, then in y, of every splat."""
+    slot_first: Tensor
+    slot_count: Tensor
+    """Where a splat's own rows lie in the partial gradients: one for each of its tiles."""
+
+
+class _Layer(NamedTuple):
+    """What the backward pass needs to know of one pass of blending."""
+
+    splats: Tensor
+    state: Tensor
+    masks: Tensor
+    visited: Tensor
+
+
 class _Splat(torch.autograd.Function):
-    """Project, sort into tiles, blend. The geometry and the order of blending are shared by color and normals."""
+    """Project, sort into tiles, blend. Color and normals are two layers over the same geometry and the same lists."""
 
     @staticmethod
     def forward(ctx, means, quats, scales, opacities, colors, probe, facing, cameras, background, size):
         views, n = len(cameras), len(means)
         image = (views, n, *size)
         geometry = [tensor.detach().contiguous() for tensor in (means, quats, scales, opacities)]
-        flat = [_flat(tensor) for tensor in geometry]
-        probe_values = _flat(torch.empty(0) if probe is None else probe)
         splats = torch.empty(views, -(-n // cpu_project.WIDTH) * cpu_project.WIDTH, cpu_project.ROW)
-        shades = _flat(colors)
         spread(
-            cpu_project.project, -(-n // (cpu_project.WIDTH * cpu_project.BLOCKS_PER_JOB)),
-            *flat[:3], _flat(torch.log2(geometry[3])), shades, _flat(cameras), probe_values, _flat(splats),
+            cpu_project.project, _jobs(n), *(_flat(tensor) for tensor in (*geometry[:3], geometry[3].log2(), colors)),
+            _flat(cameras), _flat(torch.empty(0) if probe is None else probe), _flat(splats),
         )  # fmt: skip
-        lists = _sort_into_tiles(splats, image)
-        layers = [_blend(splats, lists, image, background)]
+        lists, radii = _sort_into_tiles(splats, image)
+        layer, color, alpha, depth = _blend(splats, lists, image, background)
+        layers, normal = [layer], color.new_empty(0)
         if facing is not None:
             turned = splats.clone()
             turned[:, :n, cpu_project.RED : cpu_project.BLUE + 1] = facing
-            layers.append(_blend(turned, lists, image, torch.zeros_like(background)))
-        boxes = splats[:, :n, cpu_project.HALF_X : cpu_project.HALF_Y + 1]
-        radii = boxes.amax(dim=-1) * (lists["slot_count"] > 0)
+            layer, normal, _, _ = _blend(turned, lists, image, torch.zeros_like(background))
+            layers.append(layer)
 
-        ctx.set_materialize_grads(True)
-        ctx.image, ctx.lists, ctx.layers = image, lists, layers
-        ctx.shapes = colors.shape, None if probe is None else probe.shape
+        # None of these is an input or an output, so keeping them on ctx makes no cycle and hides no change in place.
+        ctx.image, ctx.lists, ctx.layers, ctx.color_shape = image, lists, layers, colors.shape
+        ctx.probe_shape = None if probe is None else probe.shape
         ctx.save_for_backward(*geometry, cameras, background)
         ctx.mark_non_differentiable(radii)
-        color, alpha, depth = layers[0]["images"]
-        normal = layers[1]["images"][0] if facing is not None else color.new_empty(0)
         return color, alpha, depth, radii, normal
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_color, d_alpha, d_depth, _, d_normal):
-        *geometry, cameras, background = ctx.saved_tensors
-        color_shape, probe_shape = ctx.shapes
-        first = (ctx.layers[0], color_shape, d_color, d_alpha, d_depth, background)
-        grads = _gradients(ctx, geometry, cameras, probe_shape, *first)
-        d_facing = None
-        if len(ctx.layers) > 1:
-            shape = (*ctx.image[:2], 3)
-            nothing = torch.zeros_like(d_alpha)
-            second = (ctx.layers[1], shape, d_normal, nothing, nothing, torch.zeros_like(background))
-            *more, d_facing, more_probe = _gradients(ctx, geometry, cameras, probe_shape, *second)
-            grads = [a if b is None else a + b for a, b in zip(grads, (*more, None, more_probe), strict=True)]
-        return *grads, d_facing, None, None, None
+        background = ctx.saved_tensors[-1]
+        grads = _gradients(ctx, ctx.layers[0], ctx.color_shape, background, d_color, d_alpha, d_depth)
+        if len(ctx.layers) == 1:
+            return *grads, None, None, None, None
+        none = torch.zeros_like(d_alpha)
+        more = _gradients(ctx, ctx.layers[1], (*ctx.image[:2], 3), torch.zeros_like(background), d_normal, none, none)
+        d_facing, more[4] = more[4], torch.zeros(())
+        return *(a if a is None else a + b for a, b in zip(grads, more, strict=True)), d_facing, None, None, None
 
 
-def _flat(tensor):
+def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().view(-1).numpy()
 
 
-def _sort_into_tiles(splats, image):
-    """For every tile of every camera the list of splats that may touch it, front to back."""
+def _jobs(n: int) -> int:
+    return -(-n // (cpu_project.WIDTH * cpu_project.BLOCKS_PER_JOB))
+
+
+def _sort_into_tiles(splats: Tensor, image: tuple[int, int, int, int]) -> tuple[_Lists, Tensor]:
     views, n, height, width = image
     tiles = -(-width // cpu_blend.TILE) * -(-height // cpu_blend.TILE)
-    order, boxes = torch.empty(views * n, dtype=torch.int32), torch.empty(views * n * 4, dtype=torch.int16)
+    order, boxes = torch.empty(views, n, dtype=torch.int32), torch.empty(views, n, 4, dtype=torch.int16)
     slot_first, slot_count = torch.empty(views, n, dtype=torch.int32), torch.empty(views, n, dtype=torch.int32)
     tile_count, seen = torch.zeros(views * tiles, dtype=torch.int64), torch.empty(views, dtype=torch.int64)
+    radii = torch.empty(views, n)
     spread(
-        cpu_blend.sort, views, _flat(splats), _flat(splats.view(torch.int32)).view("uint32"), n, views, height, width,
-        _flat(order), _flat(boxes), _flat(slot_first), _flat(slot_count), _flat(tile_count), _flat(seen),
+        cpu_blend.sort, views, _flat(splats), _flat(splats).view(np.uint32), n, views, height, width, _flat(order),
+        _flat(boxes), _flat(slot_first), _flat(slot_count), _flat(tile_count), _flat(seen), _flat(radii),
     )  # fmt: skip
     tile_first = torch.nn.functional.pad(tile_count.cumsum(0), (1, 0))
     pairs = torch.empty(int(tile_first[-1]), dtype=torch.int32)
@@ -118,47 +140,60 @@ def _sort_into_tiles(splats, image):
         cpu_blend.fill, views, _flat(order), _flat(seen), n, views, height, width,
         _flat(boxes), _flat(tile_first), _flat(slot_first), _flat(pairs),
     )  # fmt: skip
-    return {
-        "pairs": pairs,
-        "tile_first": tile_first,
-        "boxes": boxes,
-        "slot_first": slot_first,
-        "slot_count": slot_count,
-    }
+    return _Lists(pairs, tile_first, boxes, slot_first, slot_count), radii
 
 
-def _blend(splats, lists, image, background):
-    """Images of all cameras, and what the backward pass needs to know of every tile."""
+def _blend(
+    splats: Tensor, lists: _Lists, image: tuple[int, int, int, int], background: Tensor
+) -> tuple[_Layer, Tensor, Tensor, Tensor]:
     views, _, height, width = image
-    jobs = len(lists["tile_first"]) - 1
-    state = torch.empty(jobs, cpu_blend.STATE)
-    masks, visited = torch.empty(len(lists["pairs"]), dtype=torch.int16), torch.empty(jobs, dtype=torch.int32)
+    jobs = len(lists.tile_first) - 1
+    state, visited = torch.empty(jobs, cpu_blend.STATE), torch.empty(jobs, dtype=torch.int32)
+    masks = torch.empty(len(lists.pairs), dtype=torch.int32)
     color = torch.empty(views, height, width, 3)
     alpha, depth = torch.empty(views, height, width), torch.empty(views, height, width)
     spread(
-        cpu_blend.forward, jobs, _flat(splats), views, height, width, _flat(lists["pairs"]), _flat(lists["tile_first"]),
-        _flat(background), _flat(state), _flat(masks).view("uint16"), _flat(visited),
-        _flat(color), _flat(alpha), _flat(depth),
+        cpu_blend.forward, jobs, _flat(splats), views, height, width, _flat(lists.pairs), _flat(lists.tile_first),
+        _flat(background), _flat(state), _flat(masks), _flat(visited), _flat(color), _flat(alpha), _flat(depth),
     )  # fmt: skip
-    return {"splats": splats, "state": state, "masks": masks, "visited": visited, "images": (color, alpha, depth)}
+    return _Layer(splats, state, masks, visited), color, alpha, depth
 
 
-def _gradients(ctx, geometry, cameras, probe_shape, layer, color_shape, d_color, d_alpha, d_depth, background):
+def _gradients(
+    ctx,
+    layer: _Layer,
+    color_shape: tuple[int, ...],
+    background: Tensor,
+    d_color: Tensor,
+    d_alpha: Tensor,
+    d_depth: Tensor,
+) -> list[Tensor | None]:
     """Gradients of means, quats, scales, opacities, colors and probe through one layer of images."""
+    *geometry, cameras, _ = ctx.saved_tensors
     views, n, height, width = ctx.image
-    lists, splats = ctx.lists, layer["splats"]
-    partials = torch.empty(len(lists["pairs"]), cpu_project.ROW)
+    pairs, tile_first, boxes, slot_first, slot_count = map(_flat, ctx.lists)
+    splats, state, masks, visited = map(_flat, layer)
+    partials = _flat(_room(len(pairs)))
     spread(
-        cpu_blend.backward, len(lists["tile_first"]) - 1, _flat(splats), views, height, width, _flat(lists["pairs"]),
-        _flat(lists["tile_first"]), _flat(background), _flat(layer["state"]), _flat(layer["masks"]).view("uint16"),
-        _flat(layer["visited"]), n, _flat(lists["boxes"]), _flat(lists["slot_first"]),
-        _flat(d_color), _flat(d_alpha), _flat(d_depth), _flat(partials),
+        cpu_blend.backward, len(visited), splats, views, height, width, pairs, tile_first, _flat(background),
+        state, masks, visited, n, boxes, slot_first, _flat(d_color), _flat(d_alpha), _flat(d_depth), partials,
     )  # fmt: skip
     grads = [torch.empty_like(tensor) for tensor in geometry]
-    grads += [torch.empty(color_shape), torch.empty(probe_shape or 0)]
+    grads += [torch.empty(color_shape), torch.empty(ctx.probe_shape or 0)]
     spread(
-        cpu_project.project_backward, -(-n // (cpu_project.WIDTH * cpu_project.BLOCKS_PER_JOB)),
-        *(_flat(tensor) for tensor in geometry), _flat(cameras), _flat(splats), _flat(lists["slot_first"]),
-        _flat(lists["slot_count"]), _flat(partials), *(_flat(tensor) for tensor in grads),
+        cpu_project.project_backward, _jobs(n), *map(_flat, geometry), _flat(cameras), splats, slot_first, slot_count,
+        partials, *map(_flat, grads),
     )  # fmt: skip
-    return [*grads[:5], grads[5] if probe_shape else None]
+    return [*grads[:5], grads[5] if ctx.probe_shape else None]
+
+
+_kept = threading.local()
+
+
+def _room(rows: int) -> Tensor:
+    """Space for partial gradients, up to 64 MiB of it kept: fresh pages can cost more than the sums that go into them."""
+    room = getattr(_kept, "room", None)
+    if room is None or len(room) < rows:
+        room = torch.empty(rows, cpu_project.ROW)
+        _kept.room = room if rows <= 2**20 else None
+    return room[:rows]

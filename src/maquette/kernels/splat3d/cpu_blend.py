@@ -4,8 +4,11 @@ is one vector: small splats touch few blocks, and a test of all 16 blocks of a t
 Threads share nothing but a counter of jobs; a job writes only what is its own, so bytes do not depend on who did it.
 """
 
+import math
+
 import numpy as np
 
+# fmt: off
 from maquette.kernels.splat3d.cpu_project import (
     BLUE,
     DEPTH,
@@ -15,7 +18,6 @@ from maquette.kernels.splat3d.cpu_project import (
     HALF_X,
     HALF_Y,
     LOG2_OPACITY,
-    NEAR,
     REACH,
     RED,
     ROW,
@@ -24,7 +26,7 @@ from maquette.kernels.splat3d.cpu_project import (
     R,
     U,
     V,
-)  # fmt: skip
+)
 from maquette.kernels.splat3d.lanes import (
     WIDTH,
     any_lane,
@@ -41,8 +43,9 @@ from maquette.kernels.splat3d.lanes import (
     sums,
     take,
     where,
-)  # fmt: skip
+)
 
+# fmt: on
 TILE = 16
 PIXELS = TILE * TILE
 # What the forward pass keeps of a tile, plane by plane, and what the backward pass works on. A pixel that has ended
@@ -51,21 +54,25 @@ THROUGH, SUM_RED, SUM_GREEN, SUM_BLUE, SUM_DEPTH = (plane * PIXELS for plane in 
 STATE = 5 * PIXELS
 BEHIND, D_RED, D_GREEN, D_BLUE, D_DEPTH, D_ALPHA = (plane * PIXELS for plane in range(1, 7))
 CUT, CAP, STOP = np.float32(1 / 255), np.float32(0.99), np.float32(1e-4)
-LARGE = np.float32(1e18)
+HALF, LARGE = np.float32(0.5), np.float32(1e18)
+DIGITS = 2048
 
 
 @compiled
 def _touched(center, half, size):
-    """First and last pixel whose centre lies within `half` of `center`; none if the first is beyond the last."""
-    first = max(np.ceil(center - half - np.float32(0.5)), np.float32(0))
-    last = min(np.floor(center + half - np.float32(0.5)), np.float32(size - 1))
-    if not (half > 0) or not (half < LARGE) or not (abs(center) < LARGE) or not (first <= last):
-        return 1, 0
-    return int(first), int(last)
+    """First and last tile with a pixel whose centre lies within `half` of `center`; the last is before the first if none."""
+    first = max(np.float32(math.ceil(center - half - HALF)), np.float32(0))
+    last = min(np.float32(math.floor(center + half - HALF)), np.float32(size - 1))
+    if half > 0 and half < LARGE and abs(center) < LARGE and first <= last:
+        return int(first) // TILE, int(last) // TILE
+    return 1, 0
 
 
 @compiled
-def sort(counter, splats, depth_bits, n, views, height, width, order, boxes, slot_first, slot_count, tile_count, seen):
+def sort(
+    counter, splats, depth_bits, n, views, height, width,
+    order, boxes, slot_first, slot_count, tile_count, seen, radii,
+):  # fmt: skip
     """Per camera: which splats touch the image, their tiles, how many slots they need, and their order by depth.
 
     A radix sort of the bits of the depth, which order like the depth because it is positive; ties keep their rows.
@@ -75,47 +82,46 @@ def sort(counter, splats, depth_bits, n, views, height, width, order, boxes, slo
     padded = splats.size // (views * ROW) if views else 0
     keys, other_keys = np.empty(n, np.uint32), np.empty(n, np.uint32)
     rows, other_rows = np.empty(n, np.int32), np.empty(n, np.int32)
+    digits = np.empty(3 * DIGITS, np.int64)
     while True:
         view = take(counter)
         if view >= views:
             break
         found, slot = 0, 0
-        digits = np.zeros((3, 2048), np.int64)
-        for i in range(n):
-            row = (view * padded + i) * ROW
+        for k in range(3 * DIGITS):
+            digits[k] = 0
+        for i in range(view * n, (view + 1) * n):
+            row = (view * padded + i - view * n) * ROW
             x0, x1 = _touched(splats[row + U], splats[row + HALF_X], width)
             y0, y1 = _touched(splats[row + V], splats[row + HALF_Y], height)
-            slot_first[view * n + i] = slot
-            slot_count[view * n + i] = 0
-            if x0 > x1 or y0 > y1 or not splats[row + DEPTH] > NEAR:
+            slot_first[i], slot_count[i], radii[i] = slot, 0, 0
+            if x0 > x1 or y0 > y1:
                 continue
-            x0, x1, y0, y1 = x0 // TILE, x1 // TILE, y0 // TILE, y1 // TILE
-            box = (view * n + i) * 4
-            boxes[box], boxes[box + 1], boxes[box + 2], boxes[box + 3] = x0, x1, y0, y1
-            slot_count[view * n + i] = (x1 - x0 + 1) * (y1 - y0 + 1)
-            slot += slot_count[view * n + i]
+            boxes[i * 4], boxes[i * 4 + 1], boxes[i * 4 + 2], boxes[i * 4 + 3] = x0, x1, y0, y1
+            slot_count[i] = (x1 - x0 + 1) * (y1 - y0 + 1)
+            slot += (x1 - x0 + 1) * (y1 - y0 + 1)
+            radii[i] = max(splats[row + HALF_X], splats[row + HALF_Y])
             for ty in range(y0, y1 + 1):
                 for tx in range(x0, x1 + 1):
                     tile_count[view * tiles + ty * wide + tx] += 1
-            key = depth_bits[row + DEPTH]
-            keys[found], rows[found] = key, i
+            key = np.int64(depth_bits[row + DEPTH])
+            keys[found], rows[found] = key, i - view * n
             for d in range(3):
-                digits[d, (key >> np.uint32(11 * d)) & np.uint32(2047)] += 1
+                digits[d * DIGITS + (key >> (11 * d)) % DIGITS] += 1
             found += 1
         for d in range(3):
             start = 0
-            for k in range(2048):
-                count = digits[d, k]
-                digits[d, k] = start
-                start += count
+            for k in range(d * DIGITS, (d + 1) * DIGITS):
+                start, digits[k] = start + digits[k], start
             for i in range(found):
-                digit = (keys[i] >> np.uint32(11 * d)) & np.uint32(2047)
-                to = digits[d, digit]
-                digits[d, digit] = to + 1
+                digit = d * DIGITS + (np.int64(keys[i]) >> (11 * d)) % DIGITS
+                to = digits[digit]
+                digits[digit] = to + 1
                 other_keys[to], other_rows[to] = keys[i], rows[i]
             keys, other_keys = other_keys, keys
             rows, other_rows = other_rows, rows
-        order[view * n : view * n + found] = rows[:found]
+        for i in range(found):
+            order[view * n + i] = rows[i]
         seen[view] = found
 
 
@@ -124,19 +130,21 @@ def fill(counter, order, seen, n, views, height, width, boxes, tile_first, slot_
     """Per camera: write every splat, front to back, into the lists of its tiles; make slots global."""
     wide = (width + TILE - 1) // TILE
     tiles = wide * ((height + TILE - 1) // TILE)
+    at = np.empty(tiles, np.int64)
     while True:
         view = take(counter)
         if view >= views:
             break
-        at = tile_first[view * tiles : (view + 1) * tiles].copy()
-        slot_first[view * n : (view + 1) * n] += tile_first[view * tiles]
-        for k in range(seen[view]):
-            i = order[view * n + k]
-            box = (view * n + i) * 4
+        for tile in range(tiles):
+            at[tile] = tile_first[view * tiles + tile]
+        for i in range(view * n, (view + 1) * n):
+            slot_first[i] += tile_first[view * tiles]
+        for k in range(view * n, view * n + seen[view]):
+            box = (view * n + order[k]) * 4
             for ty in range(boxes[box + 2], boxes[box + 3] + 1):
                 for tx in range(boxes[box], boxes[box + 1] + 1):
                     tile = ty * wide + tx
-                    pairs[at[tile]] = i
+                    pairs[at[tile]] = order[k]
                     at[tile] += 1
 
 
@@ -198,17 +206,19 @@ def forward(
             break
         view = job // (wide * high)
         left, upper = job % wide * TILE, job // wide % high * TILE
-        work[:] = 0
         alive = 0
-        for y in range(TILE):
-            for x in range(TILE):
-                inside = left + x < width and upper + y < height
-                work[_pixel(x, y)] = 1 if inside else -1
-                alive |= inside << (_pixel(x, y) // WIDTH)
+        for block in range(WIDTH):
+            x, y = lane_x + (left + block % 4 * 4), lane_y + (upper + block // 4 * 4)
+            inside = (x < width) & (y < height)
+            store(work, block * WIDTH, where(inside, 1.0, -1.0))
+            if any_lane(inside):
+                alive |= 1 << block
+        for at in range(PIXELS, STATE, WIDTH):
+            store(work, at, 0.0)
         k = tile_first[job]
         while k < tile_first[job + 1] and alive:
             row = (view * padded + pairs[k]) * ROW
-            x, y = left + np.float32(0.5) - splats[row + U], upper + np.float32(0.5) - splats[row + V]
+            x, y = np.float32(left) + HALF - splats[row + U], np.float32(upper) + HALF - splats[row + V]
             mask = _reaches(splats, row, block_x + x, block_y + y) & alive
             masks[k] = mask
             k += 1
@@ -237,20 +247,27 @@ def forward(
                 if any_lane(ends) and not any_lane(left_over >= STOP):
                     alive &= ~(1 << block)
         visited[job] = k - tile_first[job]
-        for at in range(0, STATE, WIDTH):
-            store(state, job * STATE + at, load(work, at))
         back_red, back_green, back_blue = backgrounds[view * 3], backgrounds[view * 3 + 1], backgrounds[view * 3 + 2]
+        for at in range(0, PIXELS, WIDTH):
+            for plane in range(0, STATE, PIXELS):
+                store(state, job * STATE + plane + at, load(work, plane + at))
+            through = magnitude(load(work, at + THROUGH))
+            covered = 1.0 - through
+            is_covered = covered > 0.0
+            store(work, at + THROUGH, covered)
+            store(work, at + SUM_RED, fma(through, back_red, load(work, at + SUM_RED)))
+            store(work, at + SUM_GREEN, fma(through, back_green, load(work, at + SUM_GREEN)))
+            store(work, at + SUM_BLUE, fma(through, back_blue, load(work, at + SUM_BLUE)))
+            store(work, at + SUM_DEPTH, load(work, at + SUM_DEPTH) / where(is_covered, covered, 1.0))
         for y in range(min(TILE, height - upper)):
-            here = (view * height + upper + y) * width + left
+            to = (view * height + upper + y) * width + left
             for x in range(min(TILE, width - left)):
                 at = _pixel(x, y)
-                through = abs(work[at])
-                color[(here + x) * 3] = work[at + SUM_RED] + through * back_red
-                color[(here + x) * 3 + 1] = work[at + SUM_GREEN] + through * back_green
-                color[(here + x) * 3 + 2] = work[at + SUM_BLUE] + through * back_blue
-                covered = np.float32(1) - through
-                alpha[here + x] = covered
-                depth[here + x] = work[at + SUM_DEPTH] / covered if covered > 0 else np.float32(0)
+                color[(to + x) * 3] = work[at + SUM_RED]
+                color[(to + x) * 3 + 1] = work[at + SUM_GREEN]
+                color[(to + x) * 3 + 2] = work[at + SUM_BLUE]
+                alpha[to + x] = work[at + THROUGH]
+                depth[to + x] = work[at + SUM_DEPTH]
 
 
 @compiled
@@ -277,34 +294,41 @@ def backward(
         view, tile_x, tile_y = job // (wide * high), job % wide, job // wide % high
         left, upper = tile_x * TILE, tile_y * TILE
         back_red, back_green, back_blue = backgrounds[view * 3], backgrounds[view * 3 + 1], backgrounds[view * 3 + 2]
-        work[:] = 0
-        work[:PIXELS] = -1
+        for at in range(PIXELS, 7 * PIXELS, WIDTH):
+            store(work, at, 0.0)
         for y in range(min(TILE, height - upper)):
-            here = (view * height + upper + y) * width + left
+            to = (view * height + upper + y) * width + left
             for x in range(min(TILE, width - left)):
                 at = _pixel(x, y)
-                red, green, blue = d_color[(here + x) * 3], d_color[(here + x) * 3 + 1], d_color[(here + x) * 3 + 2]
-                kept = job * STATE + at
-                covered = np.float32(1) - abs(state[kept])
-                whole, far, one = np.float32(0), np.float32(0), d_alpha[here + x]
-                one -= red * back_red + green * back_green + blue * back_blue
-                if covered > 0:
-                    far = d_depth[here + x] / covered
-                    one -= far * state[kept + SUM_DEPTH] / covered
-                    whole = red * state[kept + SUM_RED] + green * state[kept + SUM_GREEN]
-                    whole += blue * state[kept + SUM_BLUE] + far * state[kept + SUM_DEPTH] + one * covered
-                work[at], work[at + BEHIND], work[at + D_ALPHA], work[at + D_DEPTH] = 1, whole, one, far
-                work[at + D_RED], work[at + D_GREEN], work[at + D_BLUE] = red, green, blue
+                work[at + D_RED] = d_color[(to + x) * 3]
+                work[at + D_GREEN] = d_color[(to + x) * 3 + 1]
+                work[at + D_BLUE] = d_color[(to + x) * 3 + 2]
+                work[at + D_ALPHA] = d_alpha[to + x]
+                work[at + D_DEPTH] = d_depth[to + x]
+        for at in range(0, PIXELS, WIDTH):
+            x, y = lane_x + (left + at // WIDTH % 4 * 4), lane_y + (upper + at // WIDTH // 4 * 4)
+            store(work, at + THROUGH, where((x < width) & (y < height), 1.0, -1.0))
+            kept = job * STATE + at
+            covered = 1.0 - magnitude(load(state, kept + THROUGH))
+            far = where(covered > 0.0, load(work, at + D_DEPTH) / covered, 0.0)
+            red, green, blue = load(work, at + D_RED), load(work, at + D_GREEN), load(work, at + D_BLUE)
+            sum_z = load(state, kept + SUM_DEPTH)
+            one = load(work, at + D_ALPHA) - red * back_red - green * back_green - blue * back_blue
+            one = one - where(covered > 0.0, far * sum_z / covered, 0.0)
+            store(work, at + D_ALPHA, one)
+            store(work, at + D_DEPTH, far)
+            whole = fma(red, load(state, kept + SUM_RED), fma(green, load(state, kept + SUM_GREEN), one * covered))
+            store(work, at + BEHIND, fma(blue, load(state, kept + SUM_BLUE), fma(far, sum_z, whole)))
         for k in range(tile_first[job], tile_first[job + 1]):
             i = view * n + pairs[k]
             slot = slot_first[i] + (tile_y - boxes[i * 4 + 2]) * (boxes[i * 4 + 1] - boxes[i * 4] + 1)
             slot += tile_x - boxes[i * 4]
-            mask = np.int64(masks[k]) if k < tile_first[job] + visited[job] else 0
+            mask = masks[k] if k < tile_first[job] + visited[job] else 0
             if not mask:
                 store(partials, slot * ROW, zero)
                 continue
             row = (view * padded + pairs[k]) * ROW
-            x, y = left + np.float32(0.5) - splats[row + U], upper + np.float32(0.5) - splats[row + V]
+            x, y = np.float32(left) + HALF - splats[row + U], np.float32(upper) + HALF - splats[row + V]
             p, q, r = splats[row + P], splats[row + Q], splats[row + R]
             lane_s, lane_t = fma(lane_x, p, lane_y * q), lane_y * r
             store(starts, 0, fma(block_x + x, p, (block_y + y) * q))
