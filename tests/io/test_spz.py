@@ -171,10 +171,10 @@ BROKEN = {
 def test_broken_files_are_refused(name, tmp_path):
     data, words = BROKEN[name]
     (tmp_path / "a.spz").write_bytes(data)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((BadInput, Unsupported), match=re.escape(words)):
         load_spz(tmp_path / "a.spz")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_bomb_is_refused_before_it_expands(tmp_path):
@@ -183,10 +183,10 @@ def test_a_bomb_is_refused_before_it_expands(tmp_path):
     parts = [compressor.compress(header(2) + bytes(40))]
     parts += [compressor.compress(bytes(2**24)) for _ in range(8)]  # 128 MiB are enough to tell
     (tmp_path / "a.spz").write_bytes(b"".join([*parts, compressor.flush()]))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BadInput, match="goes on far beyond"):
         load_spz(tmp_path / "a.spz")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_every_truncation_is_refused(two_gaussians, tmp_path):

@@ -25,6 +25,7 @@ MAX_ELEMENTS = 40_000_000  # rows of one accessor
 _AGAIN = "export the file again; a glTF validator shows what else is wrong with it"
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_PLACING = {"matrix", "translation", "rotation", "scale"}
 _READABLE = {"KHR_gaussian_splatting", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit"}
 
 
@@ -83,6 +84,10 @@ class Document:
             return np.maximum(table.astype(np.float32) / np.iinfo(dtype).max, -1.0)
         return table
 
+    def num_rows(self, index: object) -> int:
+        """How many rows an accessor declares, unread."""
+        return _count(self.item("accessors", index).get("count"))
+
     def image(self, index: object) -> bytes:
         """The encoded bytes of an image."""
         image = self.item("images", index)
@@ -115,10 +120,12 @@ class Document:
             if index in seen:
                 raise BadInput(f"{self.path}: nodes[{index}] is reached twice; the nodes form a cycle", _AGAIN)
             seen.add(index)
-            with np.errstate(all="ignore"):  # what overflows is refused in the next line
-                world = above @ _matrix(node)
-            if not np.isfinite(world).all():
-                raise BadInput(f"{self.path}: the transform of nodes[{index}] is not finite", _AGAIN)
+            world = above
+            if not _PLACING.isdisjoint(node):
+                with np.errstate(all="ignore"):  # what overflows is refused in the next line
+                    world = above @ _matrix(node)
+                if not np.isfinite(world).all():
+                    raise BadInput(f"{self.path}: the transform of nodes[{index}] is not finite", _AGAIN)
             if "mesh" in node:
                 if "skin" in node:
                     raise Unsupported(f"{self.path}: nodes[{index}] has a skeleton", "apply its pose and export again")

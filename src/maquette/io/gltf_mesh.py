@@ -28,16 +28,13 @@ def load_mesh_glb(path: str | Path) -> Mesh:
     """
     with refused(path, KIND):
         document = open_document(path)
-        pieces, num_vertices, num_faces = [], 0, 0
-        for world, primitive in document.primitives():
-            piece = _read_piece(document, world, primitive)
-            if piece is None:
-                continue
-            num_vertices, num_faces = num_vertices + len(piece.vertices), num_faces + len(piece.faces)
-            if num_vertices > MAX_VERTICES or num_faces > MAX_FACES:
-                raise BadInput(f"{path} has more than {MAX_VERTICES} vertices or {MAX_FACES} faces", "simplify it")
-            pieces.append(piece)
-        if num_faces == 0:
+        drawn = [(world, primitive) for world, primitive in document.primitives() if _has_triangles(primitive)]
+        num_vertices = sum(document.num_rows(primitive["attributes"]["POSITION"]) for _, primitive in drawn)
+        num_indices = sum(document.num_rows(primitive["indices"]) for _, primitive in drawn if "indices" in primitive)
+        if num_vertices > MAX_VERTICES or num_indices > 3 * MAX_FACES:  # the same mesh can be drawn many times
+            raise BadInput(f"{path} draws {num_vertices} vertices and {num_indices} indices", "simplify it")
+        pieces = [_read_piece(document, world, primitive) for world, primitive in drawn]
+        if not any(len(piece.faces) for piece in pieces):
             raise BadInput(f"{path} holds no triangles", "give a file with a mesh in it")
         textures, room = {}, MAX_TEXTURE_PIXELS
         for image in {piece.texture for piece in pieces} - {None}:
@@ -46,10 +43,13 @@ def load_mesh_glb(path: str | Path) -> Mesh:
         return joined(pieces, textures)
 
 
-def _read_piece(document: Document, world: np.ndarray, primitive: dict) -> Piece | None:
-    mode, attributes = primitive.get("mode", _TRIANGLES), primitive["attributes"]
-    if mode not in (_TRIANGLES, _STRIP, _FAN) or "POSITION" not in attributes:
-        return None  # points and lines, among them Gaussians
+def _has_triangles(primitive: dict) -> bool:
+    """Not points or lines, among them Gaussians."""
+    return primitive.get("mode", _TRIANGLES) in (_TRIANGLES, _STRIP, _FAN) and "POSITION" in primitive["attributes"]
+
+
+def _read_piece(document: Document, world: np.ndarray, primitive: dict) -> Piece:
+    attributes = primitive["attributes"]
     positions = document.accessor(attributes["POSITION"]).astype(np.float64)
     count = len(positions)
     indices = np.arange(count)
@@ -57,10 +57,10 @@ def _read_piece(document: Document, world: np.ndarray, primitive: dict) -> Piece
         indices = document.accessor(primitive["indices"])[:, 0].astype(np.int64)
     if len(indices) and not 0 <= indices.min() <= indices.max() < count:
         raise BadInput(f"{document.path}: an index is {indices.max()}, of {count} vertices", "export the file again")
-    faces = _triangles(indices, mode)
-    if np.linalg.det(world[:3, :3]) < 0:  # a mirror turns every face inside out
-        faces = faces[:, ::-1]
-    with np.errstate(over="ignore"):
+    faces = _triangles(indices, primitive.get("mode", _TRIANGLES))
+    with np.errstate(all="ignore"):
+        if np.linalg.det(world[:3, :3]) < 0:  # a mirror turns every face inside out
+            faces = faces[:, ::-1]
         vertices = (positions @ world[:3, :3].T + world[:3, 3]).astype(np.float32)
     if not np.isfinite(vertices).all():
         raise BadInput(f"{document.path}: a mesh is transformed beyond float32", "export the file again")

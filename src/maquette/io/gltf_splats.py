@@ -36,25 +36,20 @@ def load_splats_glb(path: str | Path) -> GaussianCloud:
     """
     with refused(path, KIND):
         document = open_document(path)
-        clouds, count = [], 0
-        for world, primitive in document.primitives():
-            extension = primitive.get("extensions", {}).get(EXTENSION)
-            if extension is None:
-                continue
-            if extension.get("extensions"):
-                names = ", ".join(map(str, extension["extensions"]))[:100]
-                raise Unsupported(f"{path} has Gaussians compressed with {names} (a draft)", "export without it")
-            clouds.append(_placed(_read_cloud(document, primitive), world, path))
-            count += len(clouds[-1])
-            if count > MAX_GAUSSIANS:
-                raise BadInput(f"{path} has more than {MAX_GAUSSIANS} Gaussians", "make it smaller")
-        if not clouds:
+        drawn = [(world, p) for world, p in document.primitives() if EXTENSION in p.get("extensions", {})]
+        if not drawn:
             raise BadInput(f"{path} has no primitive with {EXTENSION}", "give a file with Gaussians, or read its mesh")
+        if sum(document.num_rows(p["attributes"]["POSITION"]) for _, p in drawn) > MAX_GAUSSIANS:
+            raise BadInput(f"{path} draws more than {MAX_GAUSSIANS} Gaussians", "make it smaller")
+        clouds = [_placed(_read_cloud(document, primitive), world, path) for world, primitive in drawn]
         return checked(GaussianCloud.cat(clouds), path)
 
 
 def _read_cloud(document: Document, primitive: dict) -> GaussianCloud:
-    attributes = primitive["attributes"]
+    attributes, further = primitive["attributes"], primitive["extensions"][EXTENSION].get("extensions")
+    if further:
+        names = ", ".join(map(str, further))[:100]
+        raise Unsupported(f"{document.path} has Gaussians compressed with {names} (a draft)", "export without it")
     required = {"POSITION": 3, SEMANTICS["ROTATION"]: 4, SEMANTICS["SCALE"]: 3, SEMANTICS["OPACITY"]: 1}
     num_sh = next(k for k in range(17) if sh_semantic(k) not in attributes)
     if num_sh not in (1, 4, 9, 16) or any(sh_semantic(k) in attributes for k in range(num_sh, 16)):
