@@ -43,8 +43,8 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        encoder_widths: tuple[int, int, int] = (48, 96, 192),
-        decoder_widths: tuple[int, int, int] = (48, 96, 192),
+        encoder_widths: tuple[int, int, int] = (64, 128, 256),
+        decoder_widths: tuple[int, int, int] = (64, 128, 256),
         encoder_depth: int = 1,
         decoder_depth: int = 1,
         latent_channels: int = 16,

@@ -67,3 +67,16 @@ def load_encoder(folder: Path | str = POCKET / "encoder", *, device: str | torch
 def load_judge(*, device: str | torch.device = "cpu") -> PocketEncoder:
     """The second encoder, of another seed, which only measures."""
     return load_encoder(POCKET / "judge", device=device)
+
+
+def load_elevation(encoder: PocketEncoder, folder: Path | str = POCKET / "elevation"):
+    """A function from pictures (n, height, width, 3) on white to the elevation in degrees they are seen from (their mean)."""
+    from maquette.models.elevation import ElevationRegressor, picture_features
+
+    regressor = ElevationRegressor.from_pretrained(folder, torch_dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def estimate(images: Float[Tensor, "n height width 3"]) -> float:
+        return float(regressor(picture_features(encoder.towers, encoder._pixels(images)).cpu()).mean().rad2deg())
+
+    return estimate

@@ -1,0 +1,242 @@
+"""From a sentence or a picture to a folder of files: the one path that the command line, Python and evaluation share.
+
+It wires understanding, prior, pipeline, mesh and files together and measures each stage. It makes nothing itself.
+"""
+
+import dataclasses
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from maquette import __version__, io
+from maquette.core import BadInput, Event, Notice, Progress, Result, Unsupported, prepare_folder, turntable
+from maquette.core.device import pick_device
+from maquette.core.files import atomic_write
+from maquette.core.inputs import check_prompt, check_seed
+from maquette.representations import GaussianCloud, Mesh
+
+REFERENCE_FILL = 0.62  # of the frame: how large objects of unit size appear to the pocket prior
+TURNTABLE_FRAMES, TURNTABLE_SIZE = 48, 256
+
+
+@dataclass(frozen=True)
+class Asset:
+    """What was made: Gaussians, a textured mesh of them, and the report of the run."""
+
+    cloud: GaussianCloud
+    mesh: Mesh
+    report: dict
+
+    def save(self, path: str | Path) -> None:
+        """Write Gaussians (.ply, .spz) or the mesh (.glb)."""
+        from maquette.apps.convert import save
+
+        save(self.mesh if Path(path).suffix.lower() == ".glb" else self.cloud, path)
+
+
+def generate(
+    prompt: str = "",
+    *,
+    image: str | Path | None = None,
+    pipeline: str = "im3d",
+    prior: str = "pocket",
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str | None = None,
+    **overrides: object,
+) -> Asset:
+    """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
+
+    `overrides` are `quality` ("draft", "standard", "paper") or fields of the pipeline's configuration. With `out`, the files
+    of `maquette generate` are written there as well. Raises BadInput for what cannot be understood.
+    """
+    result = None
+    events = make(
+        prompt or None, image=None if image is None else Path(image), pipeline=pipeline, prior=prior, seed=seed,
+        device=device, overrides=overrides, out=None if out is None else Path(out),
+    )  # fmt: skip
+    for event in events:
+        result = event if isinstance(event, Result) else result
+    return result.asset
+
+
+def generate_to_folder(
+    prompt: str | None,
+    *,
+    image: Path | None,
+    pipeline: str,
+    prior: str,
+    seed: int,
+    out: Path,
+    device: str | None,
+    overrides: dict,
+) -> Iterator[Event]:
+    """`make` with its files in `out`; ends in `Result(cloud, report)`."""
+    for event in make(
+        prompt, image=image, pipeline=pipeline, prior=prior, seed=seed, device=device, overrides=overrides, out=out
+    ):
+        yield Result(event.asset.cloud, event.report) if isinstance(event, Result) else event
+
+
+def make(
+    prompt: str | None,
+    *,
+    image: Path | None,
+    pipeline: str,
+    prior: str,
+    seed: int,
+    device: str | None,
+    overrides: dict,
+    out: Path | None,
+) -> Iterator[Event]:
+    """Understand, load, run the pipeline, make the mesh, write the files; ends in `Result(Asset, report)`.
+
+    With `out` the run keeps its state in `out/.state` until it is complete, so a killed run continues.
+    """
+    from maquette.priors.prompts import understand
+
+    check_seed(seed)
+    if pipeline != "im3d":
+        raise Unsupported(f"there is no pipeline {pipeline!r}", "choose im3d")
+    if not prompt and image is None:
+        check_prompt(prompt or "")
+    clock = _Clock()
+    words = None
+    if prompt:
+        words = understand(check_prompt(prompt))
+        if words.notice:
+            yield Notice(words.notice)
+    picture = None if image is None else _subject(image, out)
+    if out is not None:
+        prepare_folder(out)
+
+    from maquette.pipelines import im3d
+    from maquette.priors.encoders import load_elevation, load_encoder
+    from maquette.priors.multiview import POCKET, load_multiview
+
+    config = configured(overrides)
+    target = pick_device(device)
+    yield Progress("load", 0, 1)
+    views = load_multiview(POCKET if prior == "pocket" else prior, device=target)
+    encoder = load_encoder(device=target)
+    estimate = load_elevation(encoder) if picture is not None else None
+    yield Progress("load", 1, 1)
+    clock.stop("load")
+    for event in im3d.run(
+        config, views, encoder, prompt=words.understood if words else "", image=picture, estimate_elevation=estimate,
+        seed=seed, checkpoint=None if out is None else out / ".state",
+    ):  # fmt: skip
+        if isinstance(event, Result):
+            cloud, report = event.asset, event.report
+        else:
+            yield event
+    clock.stop("pipeline")
+
+    yield Progress("mesh", 0, 1)
+    from maquette.representations.convert import gaussians_to_mesh
+
+    mesh = gaussians_to_mesh(cloud)
+    yield Progress("mesh", 1, 1)
+    clock.stop("mesh")
+    report = report | {
+        "prompt": prompt, "understood": words.understood if words else None, "image": str(image) if image else None,
+        "prior": prior, "device": str(target), "config": dataclasses.asdict(config),
+        "faces": len(mesh.faces), "versions": _versions(),
+    }  # fmt: skip
+    if out is not None:
+        yield Progress("files", 0, 1)
+        _write(out, cloud, mesh)
+        yield Progress("files", 1, 1)
+        clock.stop("files")
+    report["seconds"] = {"total": clock.total, **clock.stages, **report["seconds"]}
+    report["peak_memory_mib"] = round(_peak_mib())
+    if out is not None:
+        with atomic_write(out / "run.json", "w") as file:
+            file.write(json.dumps(report, indent=2, default=str) + "\n")
+        (out / ".state" / "im3d.safetensors").unlink(missing_ok=True)
+        (out / ".state").rmdir()
+    yield Result(Asset(cloud, mesh, report), report)
+
+
+def configured(overrides: dict):
+    """The IM-3D configuration for `quality` and single values; raises BadInput for an unknown name or a wrong type."""
+    from maquette.pipelines import im3d
+
+    values = dict(overrides)
+    quality = values.pop("quality", "standard")
+    presets = {"draft": im3d.DRAFT, "standard": im3d.DEFAULT, "paper": im3d.PAPER, "tiny": im3d.TINY}
+    if quality not in presets:
+        raise BadInput(f"there is no quality {quality!r}", f"choose one of {', '.join(presets)}")
+    config = presets[quality]
+    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for name, value in values.items():
+        if name not in known:
+            raise BadInput(f"the pipeline has no setting {name!r}", f"choose one of {', '.join(known)}")
+        default = known[name]
+        if dataclasses.is_dataclass(default) and isinstance(value, dict):
+            values[name] = dataclasses.replace(default, **value)
+        elif isinstance(default, tuple) and isinstance(value, list):
+            values[name] = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            values[name] = float(value)
+        elif type(value) is not type(default):
+            raise BadInput(f"{name} is {value!r}; expected a {type(default).__name__} such as {default!r}", "change it")
+    return dataclasses.replace(config, **values)
+
+
+def _subject(path: Path, out: Path | None) -> torch.Tensor:
+    """The object of a picture, framed on white as the prior expects it: (128, 128, 4)."""
+    picture = io.load_image(path)
+    alpha = io.matte(picture)
+    framed = io.frame_subject(picture, alpha, fill=REFERENCE_FILL)
+    mask = io.frame_subject(alpha[..., None].expand(-1, -1, 3), alpha, fill=REFERENCE_FILL, background=(0.0, 0.0, 0.0))
+    if out is not None:
+        prepare_folder(out)
+        io.save_image(out / "reference.png", torch.cat([framed, mask[..., :1]], dim=-1))
+    return torch.cat([framed, mask[..., :1]], dim=-1)
+
+
+@torch.no_grad()
+def _write(out: Path, cloud: GaussianCloud, mesh: Mesh) -> None:
+    from maquette.render import render_gaussians
+
+    io.save_ply(out / "asset.ply", cloud)
+    io.save_mesh_glb(out / "asset.glb", mesh)
+    camera = turntable(TURNTABLE_FRAMES, 15.0, size=TURNTABLE_SIZE)
+    frames = render_gaussians(cloud, camera, background=torch.ones(3)).color.clamp(0, 1)
+    io.save_video(out / "turntable.mp4", frames, fps=16.0)
+    sheet = io.contact_sheet(frames[:: TURNTABLE_FRAMES // 8], columns=4)
+    io.save_image(out / "preview.png", sheet)
+
+
+class _Clock:
+    """Wall-clock seconds between the calls of `stop`."""
+
+    def __init__(self) -> None:
+        self.first = self.last = time.perf_counter()
+        self.stages: dict[str, float] = {}
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.stages[stage] = round(now - self.last, 3)
+        self.last = now
+
+    @property
+    def total(self) -> float:
+        return round(self.last - self.first, 3)
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _versions() -> dict[str, str]:
+    return {"maquette": __version__, "torch": torch.__version__, "python": platform.python_version()}
