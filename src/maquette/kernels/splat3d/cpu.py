@@ -191,7 +191,7 @@ _kept = threading.local()
 
 
 def _room(rows: int) -> Tensor:
-    """Space for partial gradients, up to 64 MiB of it kept: fresh pages can cost more than the sums that go into them."""
+    """Space for partial gradients; up to 64 MiB stay, because fresh pages can cost more than what goes into them."""
     room = getattr(_kept, "room", None)
     if room is None or len(room) < rows:
         room = torch.empty(rows, cpu_project.ROW)

@@ -46,7 +46,8 @@ from maquette.kernels.splat3d.lanes import (
 )
 
 # fmt: on
-TILE = 16
+SHIFT = 4
+TILE = 1 << SHIFT
 PIXELS = TILE * TILE
 # What the forward pass keeps of a tile, plane by plane, and what the backward pass works on. A pixel that has ended
 # carries its transmittance with a minus sign, which no blending can undo.
@@ -54,18 +55,21 @@ THROUGH, SUM_RED, SUM_GREEN, SUM_BLUE, SUM_DEPTH = (plane * PIXELS for plane in 
 STATE = 5 * PIXELS
 BEHIND, D_RED, D_GREEN, D_BLUE, D_DEPTH, D_ALPHA = (plane * PIXELS for plane in range(1, 7))
 CUT, CAP, STOP = np.float32(1 / 255), np.float32(0.99), np.float32(1e-4)
-HALF, LARGE = np.float32(0.5), np.float32(1e18)
+HALF, LARGE = np.float32(0.5), np.float32(1e9)
 DIGITS = 2048
 
 
 @compiled
 def _touched(center, half, size):
-    """First and last tile with a pixel whose centre lies within `half` of `center`; the last is before the first if none."""
-    first = max(np.float32(math.ceil(center - half - HALF)), np.float32(0))
-    last = min(np.float32(math.floor(center + half - HALF)), np.float32(size - 1))
-    if half > 0 and half < LARGE and abs(center) < LARGE and first <= last:
-        return int(first) // TILE, int(last) // TILE
-    return 1, 0
+    """First and last tile with a pixel whose centre lies within `half` of `center`; 1 and 0 if there is none."""
+    first = max(center - half - HALF, np.float32(-1))
+    last = min(center + half - HALF, np.float32(size))
+    if not (half > 0 and half < LARGE and abs(center) < LARGE):  # hidden, or not finite
+        return 1, 0
+    first, last = max(math.ceil(first), 0), min(math.floor(last), size - 1)
+    if first > last:
+        return 1, 0
+    return first >> SHIFT, last >> SHIFT
 
 
 @compiled
@@ -107,14 +111,14 @@ def sort(
             key = np.int64(depth_bits[row + DEPTH])
             keys[found], rows[found] = key, i - view * n
             for d in range(3):
-                digits[d * DIGITS + (key >> (11 * d)) % DIGITS] += 1
+                digits[d * DIGITS + ((key >> (11 * d)) & (DIGITS - 1))] += 1
             found += 1
         for d in range(3):
             start = 0
             for k in range(d * DIGITS, (d + 1) * DIGITS):
                 start, digits[k] = start + digits[k], start
             for i in range(found):
-                digit = d * DIGITS + (np.int64(keys[i]) >> (11 * d)) % DIGITS
+                digit = d * DIGITS + ((np.int64(keys[i]) >> (11 * d)) & (DIGITS - 1))
                 to = digits[digit]
                 digits[digit] = to + 1
                 other_keys[to], other_rows[to] = keys[i], rows[i]
