@@ -89,5 +89,5 @@ def _placed(cloud: GaussianCloud, world: np.ndarray, path: str | Path) -> Gaussi
         cloud,
         means=torch.from_numpy(means.astype(np.float32)),
         log_scales=cloud.log_scales + float(np.log(size)),
-        quats=quat_multiply(turn, normalize(cloud.quats)) if is_turned else cloud.quats,
+        quats=quat_multiply(turn.expand(len(cloud), 4), normalize(cloud.quats)) if is_turned else cloud.quats,
     )

@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import ExifTags, Image, ImageCms
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from torch import Tensor
 
 from maquette.core.errors import BadInput
@@ -20,7 +30,8 @@ from maquette.io.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, read_file, refu
 MIN_SIDE = 16
 MAX_ASPECT = 8
 _KIND = "a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)"
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")
+_PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # known to Pillow because their plugins are imported here
 _MAX_FILE_MIB = 256
 _ICC_SPACE = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}  # mode -> what a profile must say to belong to it
 _TURNS = Image.Transpose
