@@ -171,7 +171,11 @@ def test_a_refusal_found_late_leaves_no_empty_folder_but_keeps_a_folder_that_was
 
 @pytest.mark.parametrize(
     ("failure", "complaint"),
-    [(NonFinite("means is NaN at step 3", "lower the rate"), "means is NaN"), (KeyError("x"), "KeyError: 'x'")],
+    [
+        (NonFinite("means is NaN at step 3", "lower the rate"), "means is NaN"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (MemoryError(), "out of memory"),
+    ],
 )
 def test_our_own_failures_end_with_1_and_show_their_origin_only_on_demand(failure, complaint, run_of, capsys):
     def failing(prompt, **options):

@@ -124,6 +124,7 @@ def evaluate(
     out: Path = Path("out/evaluation"),
     seed: int = 0,
     limit: int | None = None,
+    data: Path | None = None,
     overrides: Overrides = (),
     json: bool = False,
 ) -> None:
@@ -134,6 +135,7 @@ def evaluate(
         out: The folder for the assets, report.json and the contact sheet.
         seed: The seed of every asset.
         limit: Only the first so many prompts.
+        data: A folder of real objects, whose scores are shown for comparison.
         overrides: One value of the method's configuration; may be given several times.
         json: Print events as JSON lines instead of progress bars.
     """
@@ -146,10 +148,10 @@ def evaluate(
     from maquette.core.files import prepare_folder
 
     folder = prepare_folder(out)
+    from maquette.apps.evaluate import evaluate as make_and_score
     from maquette.apps.follow import follow
-    from maquette.evaluation.run import evaluate_prompts
 
-    events = evaluate_prompts(wanted, folder, seed=seed, limit=limit, overrides=values)
+    events = make_and_score(wanted, folder, seed=seed, limit=limit, overrides=values, data=data)
     try:
         follow(events, as_json=json)
     except KeyboardInterrupt:
@@ -229,6 +231,10 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt as stop:
         print(f"\nStopped{': ' if str(stop) else ''}{stop}.", file=sys.stderr)
         return 130
+    except MemoryError:
+        step = "close other programs, or lower the counts with --quality draft"
+        _complain("this machine has run out of memory", step, kind="OutOfMemory", is_json=is_json, is_debug=is_debug)
+        return 1
     except BrokenPipeError:  # the reader of a pipe (head, less) has left: silence the flush at exit, too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
