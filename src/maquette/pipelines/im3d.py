@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import (
@@ -38,9 +37,9 @@ from maquette.diffusion import add_noise, alpha_bar_at, dpm_solver_pp_states, ti
 from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
 from maquette.io.checkpoint import load_state, save_state
 from maquette.priors import Condition, Encoder, MultiviewPrior, with_coverage
-from maquette.render import change_background, random_color, render_gaussians
+from maquette.render import change_background, render_gaussians
 from maquette.representations.gaussians import GaussianCloud, from_points
-from maquette.training import density, optim
+from maquette.training import density, optim, resume
 
 ElevationEstimator = Callable[[Float[Tensor, "images height width 3"]], float]  # sRGB on white -> degrees
 
@@ -112,8 +111,8 @@ class Config:
     """Learning rates of the raw parameters."""
     control: density.AdaptiveDensity = CONTROL
     """When and where to clone, split and prune."""
-    background: Literal["white", "random"] = "white"
-    """What renders and views are laid over when they are compared."""
+    backgrounds: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),)
+    """Colors (sRGB) that renders and views are laid over when they are compared, one after the other."""
     preview_every: int = 100
     """Steps between previews."""
     checkpoint_every: int = 100
@@ -189,15 +188,10 @@ def run(
     else:
         yield Notice(f"continuing at step {state.step} of {config.iterations}")
 
-    cloud, adam, noticed, rgba, seconds = (
-        optim.leaves(state.cloud),
-        state.adam,
-        state.density,
-        state.rgba,
-        state.seconds,
-    )
+    cloud, adam, noticed = optim.leaves(state.cloud), state.adam, state.noticed
+    rgba, seconds = state.rgba, state.seconds
     sampler.evaluations = state.evaluations
-    features, size, white = _features(encoder, rgba), (config.resolution, config.resolution), torch.ones(3)
+    targets, size, white = _targets(config, encoder, rgba), (config.resolution, config.resolution), torch.ones(3)
     for step in range(state.step, config.iterations):
         if step in config.regenerates_at:
             # Noise the renders and denoise them under the same condition (section 3.2); they are the new targets.
@@ -209,19 +203,13 @@ def run(
                 noise = torch.randn(latents.shape, generator=draw.generator(f"noise/{step}")).to(latents)
                 noisy = add_noise(latents, noise, alpha_bar_at(prior.alphas_cumprod, strength))
             rgba = yield from sampler.views(noisy, strength, config.refine_steps, seconds)
-            features, noticed = _features(encoder, rgba), density.start(cloud)
+            targets, noticed = _targets(config, encoder, rgba), density.start(cloud)
             yield Preview(step, rgba[..., :3])
 
         with _timed(seconds, "fit"):
-            chosen = _batch(config, draw, step)
-            target, target_features, background = rgba[chosen], [layer[chosen] for layer in features], white
-            if config.background == "random":
-                background = random_color(draw.generator(f"background/{step}"))
-                recolored = change_background(target[..., :3], target[..., 3], white, background)
-                target = torch.cat([recolored, target[..., 3:]], dim=-1)
-                target_features = _features(encoder, target)
-            seen = render_gaussians(cloud, camera[chosen], background=background, probe=True)
-            loss = image_loss(config.weights, encoder, seen.color, seen.alpha, target, target_features)
+            chosen, target = _batch(config, draw, step), targets[step % len(targets)]
+            seen = render_gaussians(cloud, camera[chosen], background=target.background, probe=True)
+            loss = image_loss(config.weights, encoder, seen.color, seen.alpha, target.of(chosen))
             loss.backward()
             noticed = density.observe(noticed, seen.screen_probe.grad, seen.radii_px, size)
             adam = optim.descend(config.rates, cloud, adam)
@@ -255,24 +243,37 @@ def run(
     yield Result(cloud.detach(), report)
 
 
+@dataclass(frozen=True)
+class Target:
+    """Views over one background color, with their feature maps: made once, compared with many renders."""
+
+    background: Float[Tensor, " 3"]
+    color: Float[Tensor, "views size size 3"]
+    alpha: Float[Tensor, "views size size"]
+    features: list[Float[Tensor, "views _ _ _"]]
+
+    def of(self, views: Int[Tensor, " chosen"]) -> "Target":
+        """Some of the views."""
+        return Target(self.background, self.color[views], self.alpha[views], [x[views] for x in self.features])
+
+
 def image_loss(
     weights: Weights,
     encoder: Encoder,
     color: Float[Tensor, "views size size 3"],
     alpha: Float[Tensor, "views size size"],
-    target: Float[Tensor, "views size size 4"],
-    target_features: list[Tensor],
+    target: "Target",
 ) -> Float[Tensor, ""]:
     """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask (section 3.3), averaged over views; 0 costs nothing."""
     loss = color.new_zeros(len(color))
     if weights.perceptual > 0:
-        loss = loss + weights.perceptual * perceptual(encoder.features(color), target_features)
+        loss = loss + weights.perceptual * perceptual(encoder.features(color), target.features)
     if weights.ms_ssim > 0:
-        loss = loss + weights.ms_ssim * (1 - ms_ssim(color, target[..., :3]))
+        loss = loss + weights.ms_ssim * (1 - ms_ssim(color, target.color))
     if weights.mask > 0:
-        loss = loss + weights.mask * mask_loss(alpha, target[..., 3])
+        loss = loss + weights.mask * mask_loss(alpha, target.alpha)
     if weights.color > 0:
-        loss = loss + weights.color * color_loss(color, target[..., :3])
+        loss = loss + weights.color * color_loss(color, target.color)
     return loss.mean()
 
 
@@ -324,7 +325,7 @@ class _State:
     rgba: Float[Tensor, "views size size 4"]
     cloud: GaussianCloud
     adam: optim.AdamState
-    density: density.DensityState
+    noticed: density.DensityState
     seconds: dict[str, float]
     evaluations: int
 
@@ -345,20 +346,9 @@ def _identity(
 
 
 def _save(path: Path, identity: dict, state: _State) -> None:
-    noticed = state.density
-    tensors = {f"cloud.{name}": x for name, x in state.cloud.tensors().items()}
-    tensors |= {f"exp_avg.{name}": x for name, x in state.adam.exp_avg.items()}
-    tensors |= {f"exp_avg_sq.{name}": x for name, x in state.adam.exp_avg_sq.items()}
-    tensors |= {"gradient_sum": noticed.gradient_sum, "seen": noticed.seen, "radius_max": noticed.radius_max}
-    values = {
-        "identity": identity,
-        "step": state.step,
-        "adam_step": state.adam.step,
-        "resets": noticed.resets,
-        "seconds": state.seconds,
-        "evaluations": state.evaluations,
-    }
-    save_state(path, tensors | {"rgba": state.rgba}, values)
+    tensors, values = resume.pack(state.cloud, state.adam, state.noticed)
+    values |= {"step": state.step, "seconds": state.seconds, "evaluations": state.evaluations}
+    save_state(path, tensors | {"rgba": state.rgba}, values | {"identity": identity})
 
 
 def _load(path: Path, identity: dict) -> _State | None:
@@ -371,19 +361,8 @@ def _load(path: Path, identity: dict) -> _State | None:
         raise BadInput(
             f"{path} belongs to another run: its {', '.join(other)} differs", "delete it, or choose another folder"
         )
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
-
-    return _State(
-        step=values["step"],
-        rgba=tensors["rgba"],
-        cloud=GaussianCloud(**part("cloud.")),
-        adam=optim.AdamState(part("exp_avg."), part("exp_avg_sq."), values["adam_step"]),
-        density=density.DensityState(tensors["gradient_sum"], tensors["seen"], tensors["radius_max"], values["resets"]),
-        seconds=values["seconds"],
-        evaluations=values["evaluations"],
-    )
+    fit = resume.unpack(tensors, values)
+    return _State(values["step"], tensors["rgba"], *fit, values["seconds"], values["evaluations"])
 
 
 def _batch(config: Config, draw: Streams, step: int) -> Tensor:
@@ -398,8 +377,13 @@ def _batch(config: Config, draw: Streams, step: int) -> Tensor:
 
 
 @torch.no_grad()
-def _features(encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Tensor]:
-    return encoder.features(rgba[..., :3])
+def _targets(config: Config, encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Target]:
+    """The views over every background of the run."""
+    alpha, targets = rgba[..., 3], []
+    for background in torch.tensor(config.backgrounds):
+        color = change_background(rgba[..., :3], alpha, torch.ones(3), background)
+        targets.append(Target(background, color, alpha, encoder.features(color)))
+    return targets
 
 
 def _resized(images: Float[Tensor, "views _ _ channel"], size: int) -> Float[Tensor, "views {size} {size} channel"]:
