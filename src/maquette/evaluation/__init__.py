@@ -1,1 +1,24 @@
 """Scores of finished assets, by an encoder that never guided them."""
+
+from maquette.core.lazy import lazy_door
+
+_HOME = {
+    "chamfer": "geometry",
+    "f_score": "geometry",
+    "nearest": "geometry",
+    "surface_points": "geometry",
+    "psnr": "image",
+    "silhouette_iou": "image",
+    "real_views": "real",
+    "evaluate_prompts": "run",
+    "Item": "score",
+    "Scores": "score",
+    "score": "score",
+    "mean_view": "text",
+    "precision": "text",
+    "ranks": "text",
+    "similarity": "text",
+}
+
+__all__ = sorted(_HOME)
+__getattr__, __dir__ = lazy_door(__name__, {name: f"maquette.evaluation.{module}" for name, module in _HOME.items()})
