@@ -52,6 +52,18 @@ def test_convert_on_the_command_line(cloud, mesh, tmp_path, capsys):
     assert len(load(tmp_path / "b.spz")) == 400
 
 
+def test_the_surface_of_gaussians_becomes_a_mesh_on_demand(cloud, tmp_path, capsys):
+    save(cloud, tmp_path / "a.ply")
+    assert cli.run(["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.spz"), "--mesh"]) == 2
+    assert "cannot hold a mesh" in capsys.readouterr().err
+    assert cli.run(["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.glb"), "--mesh"]) == 0
+    again = load(tmp_path / "b.glb")
+    assert isinstance(again, Mesh)
+    highest, rightmost = again.vertices.max(0).values[1], again.vertices.max(0).values[0]
+    assert 0.3 < highest < 0.6
+    assert 0.3 < rightmost < 0.6
+
+
 def test_a_sheet_shows_the_front_first(cloud, tmp_path):
     save(cloud, tmp_path / "a.ply")
     sheet = tmp_path / "sheet.png"

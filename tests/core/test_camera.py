@@ -53,6 +53,8 @@ def test_orbit_and_look_at_agree_on_pose_and_picture_also_at_the_poles():
     aimed = look_at(around.position, torch.zeros(3, dtype=torch.float64))
     assert torch.allclose(around.world_from_camera, aimed.world_from_camera, atol=1e-9)
     assert torch.equal(around.focal_px, aimed.focal_px)
+    exactly_above = look_at(torch.tensor([[0.0, 2, 0]]), torch.zeros(3)).world_from_camera[0, :3, :3]
+    assert torch.equal(exactly_above, torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]))
 
 
 @settings(deadline=None, max_examples=30)
@@ -92,6 +94,8 @@ def test_resizing_keeps_the_view():
     points = torch.tensor([[0.1, 0.2, 0.3]])
     assert torch.allclose(bigger.project(points)[0], camera.project(points)[0] * 4, atol=1e-3)
     assert torch.allclose(bigger.focal_px, orbit(20.0, 10.0, size=256).focal_px)
+    wider = camera.resized(64, 128).project(points)[0]
+    assert torch.allclose(wider, camera.project(points)[0] * torch.tensor([2.0, 1.0]), atol=1e-3)
 
 
 def test_indexing_keeps_the_batch_axis_and_iteration_ends():

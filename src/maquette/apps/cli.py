@@ -105,16 +105,17 @@ def render(
     print(out)
 
 
-def convert(source: Positional[Path], target: Positional[Path], /) -> None:
+def convert(source: Positional[Path], target: Positional[Path], /, *, mesh: bool = False) -> None:
     """Write an asset as another kind of file, by the endings of the names.
 
     Args:
         source: A .ply, .spz, .glb, .gltf or .obj file.
         target: A .ply, .spz or .glb file to write.
+        mesh: Write the surface of Gaussians as a mesh with a texture.
     """
     from maquette.apps.convert import convert_file
 
-    print(convert_file(source, target))
+    print(convert_file(source, target, as_mesh=mesh))
 
 
 def evaluate(

@@ -40,10 +40,19 @@ def save(asset: GaussianCloud | Mesh, path: str | Path) -> None:
         raise BadInput(f"{path} cannot hold a mesh, only Gaussians", "choose the ending .glb")
 
 
-def convert_file(source: Path, target: Path) -> Path:
-    """Read `source`, write `target`, and return it. Nothing is written when the source is broken."""
-    _ending(target, WRITABLE)  # a name that we cannot write is refused before a long read
-    save(load(source), target)
+def convert_file(source: Path, target: Path, *, as_mesh: bool = False) -> Path:
+    """Read `source`, write `target`, and return it; `as_mesh` extracts the surface of Gaussians.
+
+    Nothing is written when the source is broken.
+    """
+    if _ending(target, WRITABLE) != ".glb" and as_mesh:  # what we cannot write is refused before a long read
+        raise BadInput(f"{target} cannot hold a mesh, only Gaussians", "choose the ending .glb")
+    asset = load(source)
+    if as_mesh and isinstance(asset, GaussianCloud):
+        from maquette.representations.convert import gaussians_to_mesh
+
+        asset = gaussians_to_mesh(asset)
+    save(asset, target)
     return target
 
 
