@@ -46,7 +46,7 @@ def times(steps: int, *, start: float = 1.0, stop: float = 0.0) -> list[float]:
 
 
 def add_noise(x0: Float[Tensor, "*b"], noise: Float[Tensor, "*b"], alpha_bar: float) -> Float[Tensor, "*b"]:
-    """z = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise (the variance-preserving noising of IM-3D, section 3.2)."""
+    """z = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise (the variance-preserving noising of IM-3D)."""
     a, s = signal_and_noise(alpha_bar)
     return a * x0 + s * noise
 

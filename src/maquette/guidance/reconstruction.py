@@ -1,4 +1,4 @@
-"""Image-level losses between renders and target views (IM-3D, arXiv 2402.08682, section 3.3).
+"""Image-level losses between renders and target views (IM-3D, arXiv 2402.08682).
 
 Targets made by a generator disagree slightly from view to view. A squared error over pixels averages them into blur;
 these losses compare features, local structure and silhouettes instead. Nothing here knows what made either image.

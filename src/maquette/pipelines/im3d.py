@@ -61,7 +61,7 @@ CONTROL = density.AdaptiveDensity(
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms of the loss (section 3.3): 10, 0.2 and 1 in the paper, without `color`."""
+    """Of the terms of the loss: 10, 0.2 and 1 in the paper, without `color`."""
 
     perceptual: float = 10.0
     """Distance of feature maps; 0 leaves it out, as table 2 of the paper does."""
@@ -164,25 +164,25 @@ def run(
     draw = Streams(seed)
     reference, elevation_deg = None, config.elevation_deg
     if image is not None:
-        reference = with_coverage(_resized(image[None], config.resolution))
+        reference = with_coverage(_resized(image[None], config.resolution)).to(prior.device)
         if estimate_elevation is not None:
             elevation_deg = float(estimate_elevation(reference[..., :3]))
             yield Notice(f"the picture looks down by {elevation_deg:.0f} degrees")
-    camera = turntable(config.views, elevation_deg, size=config.resolution)
+    camera = turntable(config.views, elevation_deg, size=config.resolution).to(prior.device)
     clean = None if reference is None else _resized(reference[..., :3], prior.image_size)[0]
     condition = prior.condition(prompt, reference=clean, camera=None if clean is None else camera[0])
     sampler = _Sampler(config, prior, condition, camera, reference)
 
     state_file = None if checkpoint is None else prepare_folder(checkpoint) / "im3d.safetensors"
     identity = _identity(config, prior, prompt, reference, elevation_deg, seed)
-    state = None if state_file is None else _load(state_file, identity)
+    state = None if state_file is None else _load(state_file, identity, prior.device)
     if state is None:
-        # Sample the turntable (section 3.1); start from grey points around the centre of space (section 3.3).
+        # Sample the turntable; start from grey points around the centre of space.
         seconds: dict[str, float] = {}
         noise = torch.randn(config.views, *prior.latent_shape, generator=draw.generator("noise/first"))
         rgba = yield from sampler.views(noise, 1.0, config.first_steps, seconds)
         points = config.init_std * torch.randn(config.init_points, 3, generator=draw.generator("points"))
-        cloud = from_points(points, torch.full_like(points, 0.5))
+        cloud = from_points(points, torch.full_like(points, 0.5)).to(prior.device)
         state = _State(0, rgba, cloud, optim.start(cloud), density.start(cloud), seconds, sampler.evaluations)
         yield Preview(0, rgba[..., :3])
     else:
@@ -191,10 +191,10 @@ def run(
     cloud, adam, noticed = optim.leaves(state.cloud), state.adam, state.noticed
     rgba, seconds = state.rgba, state.seconds
     sampler.evaluations = state.evaluations
-    targets, size, white = _targets(config, encoder, rgba), (config.resolution, config.resolution), torch.ones(3)
+    targets, white, size = _targets(config, encoder, rgba), rgba.new_ones(3), (config.resolution, config.resolution)
     for step in range(state.step, config.iterations):
         if step in config.regenerates_at:
-            # Noise the renders and denoise them under the same condition (section 3.2); they are the new targets.
+            # Noise the renders and denoise them under the same condition; they are the new targets.
             strength = config.strengths[config.regenerates_at.index(step)]
             with torch.no_grad(), _timed(seconds, "regenerate"):
                 seen = render_gaussians(cloud, camera, background=white)
@@ -264,7 +264,7 @@ def image_loss(
     alpha: Float[Tensor, "views size size"],
     target: "Target",
 ) -> Float[Tensor, ""]:
-    """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask (section 3.3), averaged over views; 0 costs nothing."""
+    """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask (the fit of the paper), averaged over views; 0 costs nothing."""
     loss = color.new_zeros(len(color))
     if weights.perceptual > 0:
         loss = loss + weights.perceptual * perceptual(encoder.features(color), target.features)
@@ -277,42 +277,35 @@ def image_loss(
     return loss.mean()
 
 
+@dataclass
 class _Sampler:
-    """Views from noise, and how many network evaluations they cost."""
+    """Views from noise, and how many network evaluations they have cost."""
 
-    def __init__(
-        self, config: Config, prior: MultiviewPrior, condition: Condition, camera: Camera, reference: Tensor | None
-    ):
-        self.config, self.prior, self.condition, self.camera, self.reference = (
-            config,
-            prior,
-            condition,
-            camera,
-            reference,
-        )
-        self.evaluations = 0
+    config: Config
+    prior: MultiviewPrior
+    condition: Condition
+    camera: Camera
+    reference: Float[Tensor, "1 size size 4"] | None
+    evaluations: int = 0
 
     def views(
         self, noisy: Tensor, start: float, steps: int, seconds: dict[str, float]
     ) -> Generator[Event, None, Float[Tensor, "views size size 4"]]:
         """Denoise from time `start` in `steps` steps; the reference takes the place of the view of its own camera."""
-        prior, before = self.prior, self.prior.evaluations
+        config, prior, before = self.config, self.prior, self.prior.evaluations
+        options = {"guidance": config.guidance, "rescale": config.guidance_rescale}
 
         def denoise(latents: Tensor, t: float) -> Tensor:
-            return prior.denoise(
-                latents, t, self.condition, self.camera,
-                guidance=self.config.guidance, rescale=self.config.guidance_rescale,
-            )  # fmt: skip
+            return prior.denoise(latents, t, self.condition, self.camera, **options)
 
         stage = "views" if start == 1 else "regenerate"
-        states = dpm_solver_pp_states(denoise, noisy, times(steps, start=start), prior.alphas_cumprod)
-        with torch.no_grad():
-            for i in range(steps):
-                with _timed(seconds, stage):
-                    latents = next(states)
-                yield Progress(stage, i + 1, steps)
-            with _timed(seconds, stage):
-                rgba = with_coverage(_resized(prior.decode(latents), self.config.resolution))
+        states = dpm_solver_pp_states(denoise, noisy.to(prior.device), times(steps, start=start), prior.alphas_cumprod)
+        for i in range(steps):
+            with torch.no_grad(), _timed(seconds, stage):
+                latents = next(states)
+            yield Progress(stage, i + 1, steps)  # outside of no_grad, which would hold for the reader of events too
+        with torch.no_grad(), _timed(seconds, stage):
+            rgba = with_coverage(_resized(prior.decode(latents), config.resolution))
         self.evaluations += prior.evaluations - before
         return rgba if self.reference is None else torch.cat([self.reference, rgba[1:]])
 
@@ -334,7 +327,7 @@ def _identity(
     config: Config, prior: MultiviewPrior, prompt: str, reference: Tensor | None, elevation_deg: float, seed: int
 ) -> dict:
     """What must agree for a state to be continued, as plain values."""
-    picture = None if reference is None else blake2b(reference.numpy().tobytes(), digest_size=16).hexdigest()
+    picture = None if reference is None else blake2b(reference.cpu().numpy().tobytes(), digest_size=16).hexdigest()
     return {
         "prompt": prompt,
         "seed": seed,
@@ -351,11 +344,11 @@ def _save(path: Path, identity: dict, state: _State) -> None:
     save_state(path, tensors | {"rgba": state.rgba}, values | {"identity": identity})
 
 
-def _load(path: Path, identity: dict) -> _State | None:
+def _load(path: Path, identity: dict, device: torch.device) -> _State | None:
     loaded = load_state(path)
     if loaded is None:
         return None
-    tensors, values = loaded
+    tensors, values = {name: x.to(device) for name, x in loaded[0].items()}, loaded[1]
     other = [name for name, value in identity.items() if values["identity"].get(name) != value]
     if other:
         raise BadInput(
@@ -380,8 +373,8 @@ def _batch(config: Config, draw: Streams, step: int) -> Tensor:
 def _targets(config: Config, encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Target]:
     """The views over every background of the run."""
     alpha, targets = rgba[..., 3], []
-    for background in torch.tensor(config.backgrounds):
-        color = change_background(rgba[..., :3], alpha, torch.ones(3), background)
+    for background in rgba.new_tensor(config.backgrounds):
+        color = change_background(rgba[..., :3], alpha, rgba.new_ones(3), background)
         targets.append(Target(background, color, alpha, encoder.features(color)))
     return targets
 

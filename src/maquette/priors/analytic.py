@@ -74,7 +74,7 @@ class RenderOracle:
     ):
         self.image_size = image_size
         self.latent_shape = (4 if with_coverage else 3, image_size, image_size)
-        self.alphas_cumprod = scaled_linear()
+        self.alphas_cumprod, self.device = scaled_linear(), torch.device("cpu")
         self.evaluations = 0
         self._look, self._candidates, self._turn_deg, self._tint, self._std = look, candidates, turn_deg, tint, std
         self._seed = seed
@@ -153,7 +153,7 @@ class MixturePrior:
         self.means, self.std, self.names = means, std, names
         self.latent_shape = (means.shape[1], means.shape[2], means.shape[3])
         self.image_size = means.shape[-1]
-        self.alphas_cumprod = scaled_linear()
+        self.alphas_cumprod, self.device = scaled_linear(), torch.device("cpu")
         self.evaluations = 0
 
     def condition(

@@ -7,6 +7,7 @@ views; an object that satisfies `Encoder` can drive any method that needs featur
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -40,6 +41,7 @@ class MultiviewPrior(Protocol):
     image_size: int  # side of the square images of `encode` and `decode`, px
     latent_shape: tuple[int, int, int]  # (channels, height, width) of one view
     alphas_cumprod: Float[Tensor, " noise_levels"]  # float64, decreasing
+    device: torch.device  # where its latents live
     evaluations: int  # network forward passes so far over a set of views; a guidance pair counts 2
 
     def condition(
