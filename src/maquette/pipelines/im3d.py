@@ -264,7 +264,7 @@ def image_loss(
     alpha: Float[Tensor, "views size size"],
     target: "Target",
 ) -> Float[Tensor, ""]:
-    """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask (the fit of the paper), averaged over views; 0 costs nothing."""
+    """w_LPIPS L_LPIPS + w_SSIM L_MS-SSIM + w_mask L_mask, averaged over views; 0 costs nothing."""
     loss = color.new_zeros(len(color))
     if weights.perceptual > 0:
         loss = loss + weights.perceptual * perceptual(encoder.features(color), target.features)
