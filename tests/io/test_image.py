@@ -116,8 +116,8 @@ def test_shrinking_does_not_mix_in_the_color_of_what_is_transparent(tmp_path):
 
 
 def test_a_large_photo_is_averaged_down(tmp_path):
-    seen = load_image(saved(tmp_path / "a.jpg", Image.new("RGB", (3000, 1500), (10, 200, 90)), quality=95))
-    assert seen.shape == (1024, 2048, 3)
+    seen = load_image(saved(tmp_path / "a.jpg", Image.new("RGB", (4096, 1024), (10, 200, 90)), quality=95))
+    assert seen.shape == (512, 2048, 3)
     assert torch.allclose(seen * 255, torch.tensor([10.0, 200, 90]), atol=2)
 
 

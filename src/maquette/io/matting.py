@@ -109,7 +109,7 @@ def _without_small_holes(body: np.ndarray, is_background: np.ndarray) -> np.ndar
     holes, _ = ndimage.label(ndimage.binary_fill_holes(body) & ~body)
     sizes = np.bincount(holes.ravel())
     shares = np.bincount(holes.ravel(), weights=is_background.ravel()) / np.maximum(sizes, 1)
-    is_opening = (sizes > 0.02 * body.sum()) & (shares > 0.7)
+    is_opening = (sizes > 0.02 * body.sum()) & (shares > 0.5)
     return body | ((holes > 0) & ~is_opening[holes])
 
 

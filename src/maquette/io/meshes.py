@@ -65,6 +65,8 @@ def _look_through(data: bytes, path: str | Path) -> None:
         raise BadInput(f"{path} is not text in lines; expected {_KIND}", "check which file this is")
     if re.search(rb"^f[ \t].*-", data, re.MULTILINE):
         raise Unsupported(f"{path} counts vertices backwards (negative indices)", "export it again, or as GLB")
+    if re.search(rb"^f[^\n]*[ \t/]0+(?:[ \t/\r]|$)", data, re.MULTILINE):
+        raise BadInput(f"{path} refers to vertex 0; OBJ counts from 1", "export it again")
     if len(set(re.findall(rb"^usemtl[ \t].*$", data, re.MULTILINE))) > _MAX_MATERIALS:
         raise BadInput(f"{path} uses more than {_MAX_MATERIALS} materials", "merge them")
     for library in re.findall(rb"^mtllib[ \t]([^\n]*)", data, re.MULTILINE):

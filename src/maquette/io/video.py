@@ -1,6 +1,7 @@
 """Moving pictures: H.264 in MP4 for players, animated WebP or GIF for pages such as a README."""
 
 import io
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from maquette.io.image import to_bytes
 # What plays everywhere: 4:2:0, BT.709 (said in the file and done by the conversion), index at the front. One thread
 # makes the same bytes from the same frames on every machine; a turntable of 128 px needs no more.
 _X264 = [
-    "-crf", "17", "-preset", "medium", "-threads", "1", "-movflags", "+faststart", "-bf", "2",
+    "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "17", "-preset", "medium", "-threads", "1",
+    "-movflags", "+faststart",
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,"
     "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
     "-fflags", "+bitexact", "-flags:v", "+bitexact",
@@ -36,29 +38,18 @@ def save_video(path: str | Path, frames: Float[Tensor, "frames height width 3"],
 
     import imageio_ffmpeg
 
+    shape = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{pixels.shape[2]}x{pixels.shape[1]}", "-r", str(fps)]
     # ffmpeg needs a name and a file it can seek in, so it works in a folder of its own and the result is then moved.
     with tempfile.TemporaryDirectory() as folder:
         encoded = Path(folder) / "video.mp4"
         try:
-            writer = imageio_ffmpeg.write_frames(
-                str(encoded),
-                (pixels.shape[2], pixels.shape[1]),
-                fps=fps,
-                codec="libx264",
-                pix_fmt_out="yuv420p",
-                macro_block_size=1,
-                quality=None,
-                ffmpeg_log_level="error",
-                output_params=_X264,
-            )
-            writer.send(None)
-        except RuntimeError as error:  # its way to say that there is no ffmpeg
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *shape, "-i", "-", *_X264, str(encoded)]
+            run = subprocess.run(command, input=pixels.tobytes(), capture_output=True, check=False)
+        except (RuntimeError, OSError) as error:  # none found, or one that does not start
             raise MissingExtra(f"no ffmpeg to write {path}", "install it, or save an animated .webp instead") from error
-        try:
-            for picture in pixels:
-                writer.send(picture.tobytes())
-        finally:
-            writer.close()
+        if run.returncode != 0:
+            reason = run.stderr.decode(errors="replace").strip()[-200:]
+            raise BadInput(f"ffmpeg could not write {path}: {reason}", f"free space on the disk of {folder}")
         with atomic_write(path) as file:
             file.write(encoded.read_bytes())
 
