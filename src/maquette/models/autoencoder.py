@@ -5,6 +5,8 @@ convolution where two CPU cores are fast. Alpha is a fourth channel, so what is 
 Stored and loaded as a diffusers model; it does not know what the images show.
 """
 
+from collections.abc import Sequence
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -43,8 +45,8 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        encoder_widths: tuple[int, int, int] = (64, 128, 256),
-        decoder_widths: tuple[int, int, int] = (64, 128, 256),
+        encoder_widths: Sequence[int] = (64, 128, 256),
+        decoder_widths: Sequence[int] = (64, 128, 256),
         encoder_depth: int = 1,
         decoder_depth: int = 1,
         latent_channels: int = 16,

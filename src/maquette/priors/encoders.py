@@ -73,7 +73,7 @@ def load_elevation(encoder: PocketEncoder, folder: Path | str = POCKET / "elevat
     """A function from pictures (n, height, width, 3) on white to the elevation in degrees they are seen from (their mean)."""
     from maquette.models.elevation import ElevationRegressor, picture_features
 
-    regressor = ElevationRegressor.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    regressor = ElevationRegressor.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False).eval()
 
     @torch.no_grad()
     def estimate(images: Float[Tensor, "n height width 3"]) -> float:

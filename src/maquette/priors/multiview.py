@@ -130,9 +130,9 @@ def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = 
     if not (folder / "model_index.json").is_file():
         raise BadInput(f"{folder} holds no model_index.json", "give a diffusers pipeline folder, or use --prior pocket")
     parts = {
-        "transformer": MultiviewTransformer.from_pretrained(folder / "transformer", torch_dtype=torch.float32),
+        "transformer": MultiviewTransformer.from_pretrained(folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False),
         "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        "vae": PocketAutoencoder.from_pretrained(folder / "vae", torch_dtype=torch.float32),
+        "vae": PocketAutoencoder.from_pretrained(folder / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False),
     }
     for part in parts.values():
         part.eval().requires_grad_(False).to(device)

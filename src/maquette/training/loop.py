@@ -56,9 +56,12 @@ def fit(
     config: LoopConfig,
     *,
     sheet: Callable[[nn.Module, Path], None] | None = None,
+    pure_half: bool = False,
 ) -> nn.Module:
-    """Train `model` on `loss(model, generator)` under bf16 autocast; returns the averaged weights.
+    """Train `model` on `loss(model, generator)`; returns the averaged weights.
 
+    With `pure_half` the working weights are bf16 and the optimiser keeps float32 masters, which spares most of the memory
+    traffic of a transformer on a CPU; else the loss runs under bf16 autocast.
     `out/state.pt` is written atomically every few minutes and continued when it exists; `out/log.jsonl` holds the losses and
     `sheet(averaged, out/sheet.png)` draws what it has learned.
     """
@@ -66,6 +69,8 @@ def fit(
     device = torch.device(config.device)
     model.to(device).train()
     averaged = copy.deepcopy(model).eval().requires_grad_(False)
+    working = copy.deepcopy(model).bfloat16() if pure_half else model
+    pairs = list(zip(model.parameters(), working.parameters(), strict=True)) if pure_half else []
     optimizer = torch.optim.AdamW(
         model.parameters(), config.rate, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
     )
@@ -100,10 +105,15 @@ def fit(
             break
         for group in optimizer.param_groups:
             group["lr"] = rate_at(config, step, progress)
-        with torch.autocast(device.type, torch.bfloat16):
-            value, scalars = loss(model, generator)
+        for master, used in pairs:
+            used.data.copy_(master.data)
+            used.grad = None
         optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=not pure_half):
+            value, scalars = loss(working, generator)
         value.backward()
+        for master, used in pairs:
+            master.grad = None if used.grad is None else used.grad.float()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if torch.isfinite(norm):
             optimizer.step()

@@ -32,9 +32,9 @@ class Config:
     """Length and rates."""
 
 
-def to_network(views: np.ndarray | Tensor) -> Tensor:
+def to_network(views: np.ndarray) -> Tensor:
     """(..., h, w, 4) uint8 -> (..., 4, h, w) float32 in [-1, 1]."""
-    return torch.as_tensor(np.ascontiguousarray(views)).movedim(-1, -3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(views)).movedim(-1, -3).float() / 127.5 - 1
 
 
 def reconstruction_loss(result: Tensor, target: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Config:
     """Model saved by `maquette train autoencoder`."""
     out: Path = Path("runs/denoiser")
     """Run folder; the pipeline is saved in its `model` folder."""
-    width: int = 384
+    width: int = 256
     """Width of the transformer."""
     depth: int = 8
     """Blocks."""
@@ -47,17 +47,17 @@ class Config:
     """Width of the text encoder."""
     views_a_step: int = 256
     """Views in one batch, whatever the size of its sets."""
-    early_mix: tuple[float, float, float, float] = (0.3, 0.45, 0.0, 0.25)
+    early_mix: tuple[float, float, float, float] = (0.1, 0.55, 0.0, 0.35)
     """Shares of sets of 1, 4, 8 and 16 views at the beginning of the run."""
-    late_mix: tuple[float, float, float, float] = (0.1, 0.15, 0.05, 0.7)
+    late_mix: tuple[float, float, float, float] = (0.05, 0.15, 0.05, 0.75)
     """The same at the end; shares move linearly."""
-    mix_steps: int = 6000
+    mix_steps: int = 3000
     """Optimiser steps after which the late shares hold."""
-    reference_share: float = 0.2
+    reference_share: float = 0.15
     """Share of the batches of several views that carry a clean reference view."""
     drop_text: float = 0.12
     """Captions replaced by the empty one, for classifier-free guidance."""
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(minutes=90, rate=8e-4, decay_from=0.5, ema=0.9995))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(minutes=90, rate=1e-3, decay_from=0.5, ema=0.9995))
     """Length and rates."""
 
 
@@ -172,15 +172,15 @@ def main(config: Config) -> None:
             a * clean + s * noise, level.to(device), text, batch["mask"], batch["azimuth"], batch["elevation"],
             batch["reference"],
         )  # fmt: skip
-        error = ((v - (a * noise - s * clean)) ** 2).mean()
+        error = ((v.float() - (a * noise - s * clean)) ** 2).mean()
         return error, {f"views{views}": error.item()}
 
-    vae = PocketAutoencoder.from_pretrained(config.autoencoder).eval()
+    vae = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).eval()
 
     def sheet(net: nn.Module, path: Path) -> None:
         draw_sheet(MultiviewLatentPrior(net.transformer, net.text_encoder, tokenizer, vae, batches.alphas_cumprod), path)
 
-    averaged = fit(trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None)
+    averaged = fit(trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None, pure_half=True)
     save_pipeline(averaged, tokenizer, vae, config.out / "model")
 
 

@@ -28,7 +28,7 @@ class Config:
 def main(config: Config) -> None:
     """Write `latents.npy` (sets, 16, c, 8, 8) float16 beside the views, scaled to unit variance; continues if interrupted."""
     views, rows = read_store(config.views)
-    model = PocketAutoencoder.from_pretrained(config.autoencoder).to(config.device).eval()
+    model = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).to(config.device).eval()
     model.to(memory_format=torch.channels_last)
     shift = torch.tensor(model.config.shift_factor, device=config.device).view(-1, 1, 1)
     scale = torch.tensor(model.config.scaling_factor, device=config.device).view(-1, 1, 1)
