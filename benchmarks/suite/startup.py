@@ -12,7 +12,7 @@ import sys
 import time
 
 REPEATS = 9
-HELP = "import sys; sys.argv = ['maquette', '--help']; from maquette.apps.cli import main; main()"
+HELP = "import sys; sys.argv = ['maquette', '--help']; from maquette.__main__ import main; main()"
 ROWS = [  # what, the command, the budget in seconds
     ("python itself", "pass", None),
     ("import maquette", "import maquette", 0.3),

@@ -14,11 +14,8 @@ import torch
 from maquette.apps import cli
 from maquette.core import BadInput, NonFinite, Notice, Progress, Result
 
-PROGRAM = "from maquette.apps.cli import main; main()"
-
-
 def maquette(*args: str, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", PROGRAM, *args], capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run([sys.executable, "-m", "maquette", *args], capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
 def everything_in(folder) -> list[str]:
@@ -192,7 +189,7 @@ def test_our_own_failures_end_with_1_and_show_their_origin_only_on_demand(failur
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path):
-    command = [sys.executable, "-c", PROGRAM, "generate", "--help"]
+    command = [sys.executable, "-m", "maquette", "generate", "--help"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     process.stdout.close()
     assert process.stderr.read() == b""

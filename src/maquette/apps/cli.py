@@ -9,7 +9,6 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -207,11 +206,6 @@ _PLAIN = (DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName)
 DESCRIPTION = """A sentence or a picture becomes a 3D asset, on whatever machine one has.
 
 Start with: maquette generate "a red apple". Add --debug to any command to see where an error came from."""
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run(list(sys.argv[1:] if args is None else args)))
 
 
 def run(args: list[str]) -> int:

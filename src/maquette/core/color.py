@@ -24,13 +24,13 @@ PALETTE: dict[str, tuple[float, float, float]] = {
 
 
 def srgb_to_linear(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Decode sRGB in [0, 1] to linear light (IEC 61966-2-1). Differentiable, also at 0."""
+    """Decode sRGB in [0, 1] to linear light (IEC 61966-2-1). Differentiable everywhere; linear below 0."""
     # The power branch is evaluated away from 0 even where it is not taken: its slope there would poison the gradient.
     bright = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(srgb <= 0.04045, srgb / 12.92, bright)
 
 
 def linear_to_srgb(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Encode linear light in [0, 1] as sRGB (IEC 61966-2-1). Differentiable, also at 0."""
+    """Encode linear light in [0, 1] as sRGB (IEC 61966-2-1). Differentiable everywhere; linear below 0."""
     bright = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, linear * 12.92, bright)
