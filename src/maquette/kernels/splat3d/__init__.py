@@ -1,5 +1,6 @@
 """Drawing 3D Gaussians: one function, three backends that agree. Tensors only; no clouds, no optimisers."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -59,6 +60,10 @@ def rasterize(
     kinds = {(tensor.device, tensor.dtype) for tensor in given.values()}
     if len(kinds) > 1:
         raise BadInput(f"parameters mix devices or types: {sorted(map(str, kinds))}", "move all of them with .to(...)")
+    if not math.isfinite(sum(tensor.detach().sum().item() for tensor in given.values())):  # cheap; the culprit is rare
+        for name, tensor in given.items():
+            if not torch.isfinite(tensor).all():
+                raise NonFinite(f"{name} holds NaN or infinity; expected finite numbers", "lower the learning rate")
     if backend == "auto":
         backend = "cuda" if means.is_cuda else "reference" if means.dtype == torch.float64 else "cpu"
     if background.ndim == 1:
@@ -66,25 +71,12 @@ def rasterize(
     camera = (camera_from_world, focal_px, center_px, background)
     camera = tuple(tensor.to(device=means.device, dtype=means.dtype) for tensor in camera)
     if backend == "reference":
-        _check_finite(given)
         return _reference(tuple(given.values()), camera, height, width, screen_probe, normals)
     if backend == "cuda":
         from maquette.kernels.splat3d import cuda as twin
     else:
         from maquette.kernels.splat3d import cpu as twin
-    try:
-        return twin.rasterize(*given.values(), *camera, height, width, screen_probe, normals)
-    except NonFinite:
-        _check_finite(given)  # the kernel only knows that something was wrong; this names it
-        raise
-
-
-def _check_finite(given: dict[str, Tensor]) -> None:
-    for name, tensor in given.items():
-        if not torch.isfinite(tensor).all():
-            raise NonFinite(
-                f"{name} holds NaN or infinity; expected finite numbers", "lower the learning rate or drop rows"
-            )
+    return twin.rasterize(*given.values(), *camera, height, width, screen_probe, normals)
 
 
 def _reference(

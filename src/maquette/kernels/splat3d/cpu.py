@@ -81,10 +81,12 @@ class _Splat(torch.autograd.Function):
         views, n = len(cameras), len(means)
         image = (views, n, *size)
         geometry = [tensor.detach().contiguous() for tensor in (means, quats, scales, opacities)]
+        with np.errstate(divide="ignore"):  # numpy rather than torch, which wakes all threads for this
+            log2_opacities = np.log2(_flat(opacities))
         splats = torch.empty(views, -(-n // cpu_project.WIDTH) * cpu_project.WIDTH, cpu_project.ROW)
         spread(
-            cpu_project.project, _jobs(n), *(_flat(tensor) for tensor in (*geometry[:3], geometry[3].log2(), colors)),
-            _flat(cameras), _flat(torch.empty(0) if probe is None else probe), _flat(splats),
+            cpu_project.project, _jobs(n), *map(_flat, geometry[:3]), log2_opacities, _flat(colors), _flat(cameras),
+             _flat(torch.empty(0) if probe is None else probe), _flat(splats),
         )  # fmt: skip
         lists, radii = _sort_into_tiles(splats, image)
         layer, color, alpha, depth = _blend(splats, lists, image, background)

@@ -100,6 +100,7 @@ def sort(
             y0, y1 = _touched(splats[row + V], splats[row + HALF_Y], height)
             slot_first[i], slot_count[i], radii[i] = slot, 0, 0
             if x0 > x1 or y0 > y1:
+                splats[row + HALF_X] = 0  # the backward pass asks this column who was seen
                 continue
             boxes[i * 4], boxes[i * 4 + 1], boxes[i * 4 + 2], boxes[i * 4 + 3] = x0, x1, y0, y1
             slot_count[i] = (x1 - x0 + 1) * (y1 - y0 + 1)

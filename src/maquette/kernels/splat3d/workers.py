@@ -1,8 +1,8 @@
 """Threads for kernels that take jobs from a shared counter. The kernels must let go of the interpreter's lock.
 
 Plain threads instead of Numba's own parallel loops: those compile three times as long, divide the work before it is
-known how long each part takes, end the process if two threads of a program use them at once (without TBB or OpenMP),
-and forbid fork.
+known how long each part takes, and end the process if two threads of a program use them at once (without TBB or
+OpenMP). As with torch itself, a forked child must keep to one thread.
 """
 
 import os
@@ -13,14 +13,6 @@ import numpy as np
 import torch
 
 _pool: ThreadPoolExecutor | None = None
-
-
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
-os.register_at_fork(after_in_child=_forget_pool)  # a child process inherits the pool but not its threads
 
 
 def spread(kernel: Callable, jobs: int, *args: object) -> None:
