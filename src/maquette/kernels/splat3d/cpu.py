@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from maquette.core.errors import Unsupported
-from maquette.core.rotation import normalize, quat_to_matrix
+from maquette.core.rotation import quat_to_matrix
 from maquette.kernels.splat3d import Rasterized, cpu_blend, cpu_project
+from maquette.kernels.splat3d.cpu_project import flat, jobs
 from maquette.kernels.splat3d.reference import facing_normals
-from maquette.kernels.splat3d.spherical_harmonics import C0, sh_to_color
+from maquette.kernels.splat3d.spherical_harmonics import C0
 from maquette.kernels.splat3d.workers import spread
 
 
@@ -30,7 +31,9 @@ def rasterize(
     eyes = -(camera_from_world[:, :3, :3].mT @ camera_from_world[:, :3, 3:]).squeeze(-1)
     colors = (0.5 + C0 * sh[:, 0]).clamp(min=0.0)[None]
     if sh.shape[1] > 1:
-        colors = sh_to_color(sh, normalize(means - eyes[:, None]))
+        from maquette.kernels.splat3d.cpu_color import Colors  # most clouds need none of it
+
+        colors = Colors.apply(means, sh, eyes)
     facing = facing_normals(quat_to_matrix(quats), scales, means, eyes) if normals else None
     cameras = camera_rows(camera_from_world, focal_px, center_px, height, width)
     size = (height, width)
@@ -82,11 +85,11 @@ class _Splat(torch.autograd.Function):
         image = (views, n, *size)
         geometry = [tensor.detach().contiguous() for tensor in (means, quats, scales, opacities)]
         with np.errstate(divide="ignore"):  # numpy rather than torch, which wakes all threads for this
-            log2_opacities = np.log2(_flat(opacities))
+            log2_opacities = np.log2(flat(opacities))
         splats = torch.empty(views, -(-n // cpu_project.WIDTH) * cpu_project.WIDTH, cpu_project.ROW)
         spread(
-            cpu_project.project, _jobs(n), *map(_flat, geometry[:3]), log2_opacities, _flat(colors), _flat(cameras),
-             _flat(torch.empty(0) if probe is None else probe), _flat(splats),
+            cpu_project.project, jobs(n), *map(flat, geometry[:3]), log2_opacities, flat(colors), flat(cameras),
+            flat(torch.empty(0) if probe is None else probe), flat(splats),
         )  # fmt: skip
         lists, radii = _sort_into_tiles(splats, image)
         layer, color, alpha, depth = _blend(splats, lists, image, background)
@@ -117,14 +120,6 @@ class _Splat(torch.autograd.Function):
         return *(a if a is None else a + b for a, b in zip(grads, more, strict=True)), d_facing, None, None, None
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().view(-1).numpy()
-
-
-def _jobs(n: int) -> int:
-    return -(-n // (cpu_project.WIDTH * cpu_project.BLOCKS_PER_JOB))
-
-
 def _sort_into_tiles(splats: Tensor, image: tuple[int, int, int, int]) -> tuple[_Lists, Tensor]:
     views, n, height, width = image
     tiles = -(-width // cpu_blend.TILE) * -(-height // cpu_blend.TILE)
@@ -133,14 +128,14 @@ def _sort_into_tiles(splats: Tensor, image: tuple[int, int, int, int]) -> tuple[
     tile_count, seen = torch.zeros(views * tiles, dtype=torch.int64), torch.empty(views, dtype=torch.int64)
     radii = torch.empty(views, n)
     spread(
-        cpu_blend.sort, views, _flat(splats), _flat(splats).view(np.uint32), n, views, height, width, _flat(order),
-        _flat(boxes), _flat(slot_first), _flat(slot_count), _flat(tile_count), _flat(seen), _flat(radii),
+        cpu_blend.sort, views, flat(splats), flat(splats).view(np.uint32), n, views, height, width, flat(order),
+        flat(boxes), flat(slot_first), flat(slot_count), flat(tile_count), flat(seen), flat(radii),
     )  # fmt: skip
     tile_first = torch.nn.functional.pad(tile_count.cumsum(0), (1, 0))
     pairs = torch.empty(int(tile_first[-1]), dtype=torch.int32)
     spread(
-        cpu_blend.fill, views, _flat(order), _flat(seen), n, views, height, width,
-        _flat(boxes), _flat(tile_first), _flat(slot_first), _flat(pairs),
+        cpu_blend.fill, views, flat(order), flat(seen), n, views, height, width,
+        flat(boxes), flat(tile_first), flat(slot_first), flat(pairs),
     )  # fmt: skip
     return _Lists(pairs, tile_first, boxes, slot_first, slot_count), radii
 
@@ -149,14 +144,14 @@ def _blend(
     splats: Tensor, lists: _Lists, image: tuple[int, int, int, int], background: Tensor
 ) -> tuple[_Layer, Tensor, Tensor, Tensor]:
     views, _, height, width = image
-    jobs = len(lists.tile_first) - 1
-    state, visited = torch.empty(jobs, cpu_blend.STATE), torch.empty(jobs, dtype=torch.int32)
+    tiles = len(lists.tile_first) - 1
+    state, visited = torch.empty(tiles, cpu_blend.STATE), torch.empty(tiles, dtype=torch.int32)
     masks = torch.empty(len(lists.pairs), dtype=torch.int32)
     color = torch.empty(views, height, width, 3)
     alpha, depth = torch.empty(views, height, width), torch.empty(views, height, width)
     spread(
-        cpu_blend.forward, jobs, _flat(splats), views, height, width, _flat(lists.pairs), _flat(lists.tile_first),
-        _flat(background), _flat(state), _flat(masks), _flat(visited), _flat(color), _flat(alpha), _flat(depth),
+        cpu_blend.forward, tiles, flat(splats), views, height, width, flat(lists.pairs), flat(lists.tile_first),
+        flat(background), flat(state), flat(masks), flat(visited), flat(color), flat(alpha), flat(depth),
     )  # fmt: skip
     return _Layer(splats, state, masks, visited), color, alpha, depth
 
@@ -173,18 +168,18 @@ def _gradients(
     """Gradients of means, quats, scales, opacities, colors and probe through one layer of images."""
     *geometry, cameras, _ = ctx.saved_tensors
     views, n, height, width = ctx.image
-    pairs, tile_first, boxes, slot_first, slot_count = map(_flat, ctx.lists)
-    splats, state, masks, visited = map(_flat, layer)
-    partials = _flat(_room(len(pairs)))
+    pairs, tile_first, boxes, slot_first, slot_count = map(flat, ctx.lists)
+    splats, state, masks, visited = map(flat, layer)
+    partials = flat(_room(len(pairs)))
     spread(
-        cpu_blend.backward, len(visited), splats, views, height, width, pairs, tile_first, _flat(background),
-        state, masks, visited, n, boxes, slot_first, _flat(d_color), _flat(d_alpha), _flat(d_depth), partials,
+        cpu_blend.backward, len(visited), splats, views, height, width, pairs, tile_first, flat(background),
+        state, masks, visited, n, boxes, slot_first, flat(d_color), flat(d_alpha), flat(d_depth), partials,
     )  # fmt: skip
     grads = [torch.empty_like(tensor) for tensor in geometry]
     grads += [torch.empty(color_shape), torch.empty(ctx.probe_shape or 0)]
     spread(
-        cpu_project.project_backward, _jobs(n), *map(_flat, geometry), _flat(cameras), splats, slot_first, slot_count,
-        partials, *map(_flat, grads),
+        cpu_project.project_backward, jobs(n), *map(flat, geometry), flat(cameras), splats, slot_first, slot_count,
+        partials, *map(flat, grads),
     )  # fmt: skip
     return [*grads[:5], grads[5] if ctx.probe_shape else None]
 

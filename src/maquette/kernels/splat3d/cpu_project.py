@@ -6,6 +6,7 @@ alpha(d) = 2 ** (log2(opacity) - |M d|^2): never above the opacity, and free of 
 """
 
 import numpy as np
+from torch import Tensor
 
 from maquette.kernels.splat3d.lanes import (
     WIDTH,
@@ -35,8 +36,18 @@ TINY = np.float32(1.17549435e-38)
 BLOCKS_PER_JOB = 8
 
 
+def flat(tensor: Tensor) -> np.ndarray:
+    """The numbers of a tensor in one row, as the kernels take them; shared with the tensor if it is contiguous."""
+    return tensor.detach().contiguous().view(-1).numpy()
+
+
+def jobs(gaussians: int) -> int:
+    """How many jobs the kernels that go through the Gaussians have."""
+    return -(-gaussians // (WIDTH * BLOCKS_PER_JOB))
+
+
 @compiled
-def _columns(source, width, first, rows, scratch):
+def copy_columns(source, width, first, rows, scratch):
     """Copy sixteen rows of a flat table into columns; rows past the end repeat the last."""
     for k in range(WIDTH):
         row = min(first + k, rows - 1) * width
@@ -45,7 +56,7 @@ def _columns(source, width, first, rows, scratch):
 
 
 @compiled
-def _rows(scratch, width, first, rows, target):
+def copy_rows(scratch, width, first, rows, target):
     """The reverse; rows past the end are dropped."""
     for k in range(min(WIDTH, rows - first)):
         row = (first + k) * width
@@ -127,22 +138,22 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, prob
         if job * BLOCKS_PER_JOB * WIDTH >= n:
             break
         for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            _columns(means, 3, first, n, scratch)
+            copy_columns(means, 3, first, n, scratch)
             x, y, z = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            _columns(scales, 3, first, n, scratch)
+            copy_columns(scales, 3, first, n, scratch)
             s0, s1, s2 = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            _columns(quats, 4, first, n, scratch)
+            copy_columns(quats, 4, first, n, scratch)
             qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             turn = _rotation(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
-            _columns(log2_opacities, 1, first, n, scratch)
+            copy_columns(log2_opacities, 1, first, n, scratch)
             log2_opacity = load(scratch, 0)
             reach = larger(log2_opacity + LOG2_255, 0.0)
-            _columns(colors, 3, first, n, scratch)
+            copy_columns(colors, 3, first, n, scratch)
             for view in range(views):
                 at = view * CAMERA
                 if not shared:
-                    _columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
+                    copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
                 tz, _, slope_x, slope_y, _, _, _, _, top, bottom = _view(x, y, z, cameras, at)
                 g, h = _times(top, turn), _times(bottom, turn)
                 g, h = (g[0] * s0, g[1] * s1, g[2] * s2), (h[0] * s0, h[1] * s1, h[2] * s2)
@@ -185,11 +196,11 @@ def project_backward(
         if job * BLOCKS_PER_JOB * WIDTH >= n:
             break
         for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            _columns(means, 3, first, n, scratch)
+            copy_columns(means, 3, first, n, scratch)
             x, y, z = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            _columns(scales, 3, first, n, scratch)
+            copy_columns(scales, 3, first, n, scratch)
             s0, s1, s2 = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            _columns(quats, 4, first, n, scratch)
+            copy_columns(quats, 4, first, n, scratch)
             qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             qw, qx, qy, qz = qw * shrink, qx * shrink, qy * shrink, qz * shrink
@@ -265,26 +276,26 @@ def project_backward(
                     store(scratch, 0, e_red)
                     store(scratch, 16, e_green)
                     store(scratch, 32, e_blue)
-                    _rows(scratch, 3, first, n, grad_colors[view * 3 * n : (view + 1) * 3 * n])
+                    copy_rows(scratch, 3, first, n, grad_colors[view * 3 * n : (view + 1) * 3 * n])
                 if grad_probe.size:
                     store(scratch, 0, where(is_seen, gu, 0.0))
                     store(scratch, 16, where(is_seen, gv, 0.0))
-                    _rows(scratch, 2, first, n, grad_probe[view * 2 * n : (view + 1) * 2 * n])
+                    copy_rows(scratch, 2, first, n, grad_probe[view * 2 * n : (view + 1) * 2 * n])
             if shared:
                 store(scratch, 0, red)
                 store(scratch, 16, green)
                 store(scratch, 32, blue)
-                _rows(scratch, 3, first, n, grad_colors)
+                copy_rows(scratch, 3, first, n, grad_colors)
             store(scratch, 0, gx)
             store(scratch, 16, gy)
             store(scratch, 32, gz)
-            _rows(scratch, 3, first, n, grad_means)
+            copy_rows(scratch, 3, first, n, grad_means)
             store(scratch, 0, gs0)
             store(scratch, 16, gs1)
             store(scratch, 32, gs2)
-            _rows(scratch, 3, first, n, grad_scales)
+            copy_rows(scratch, 3, first, n, grad_scales)
             store(scratch, 0, g_opacity)
-            _rows(scratch, 1, first, n, grad_opacities)
+            copy_rows(scratch, 1, first, n, grad_opacities)
             for k in range(min(WIDTH, n - first)):
                 grad_opacities[first + k] /= max(opacities[first + k], TINY)
             # Through the rotation matrix, then through the normalisation, which only turns.
@@ -297,4 +308,4 @@ def project_backward(
             store(scratch, 16, (ga - qx * along) * (2.0 * shrink))
             store(scratch, 32, (gb - qy * along) * (2.0 * shrink))
             store(scratch, 48, (gc - qz * along) * (2.0 * shrink))
-            _rows(scratch, 4, first, n, grad_quats)
+            copy_rows(scratch, 4, first, n, grad_quats)
