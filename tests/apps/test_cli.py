@@ -14,8 +14,10 @@ import torch
 from maquette.apps import cli
 from maquette.core import BadInput, NonFinite, Notice, Progress, Result
 
+
 def maquette(*args: str, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "maquette", *args], capture_output=True, text=True, cwd=cwd, timeout=120)
+    command = [sys.executable, "-m", "maquette", *args]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
 def everything_in(folder) -> list[str]:
