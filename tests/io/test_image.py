@@ -225,7 +225,7 @@ BROKEN = {
     "15 x 400": (encoded(Image.new("RGB", (15, 400)), "PNG"), "at least 16"),
     "20 x 400": (encoded(Image.new("RGB", (20, 400)), "PNG"), "at most 8 x"),
     "30000 x 30000": (bomb(30_000, 30_000), "more than 64 million pixels"),
-    "10000 x 10000": (bomb(10_000, 10_000), "64 million px|64 million pixels"),
+    "10000 x 10000": (bomb(10_000, 10_000), "10000 x 10000 px; expected at most"),
     "20000 x 16": (bomb(20_000, 16), "20000 x 16 px; expected at most"),
     "animated GIF": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "animated"),
     "animated WebP": (encoded(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]), "animated"),

@@ -5,6 +5,7 @@ know what is in the picture.
 """
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,11 @@ def decode_image(
 
     Alpha that is 1 everywhere is dropped.
     """
-    with refused(path, _KIND):
+    with refused(path, _KIND), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow remarks on metadata that it then leaves out; sizes we check ourselves
         try:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except Image.DecompressionBombError as error:
             raise BadInput(
                 f"{path} has more than {MAX_IMAGE_PIXELS // 10**6} million pixels", "scale it down"
             ) from error
