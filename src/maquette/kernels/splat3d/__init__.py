@@ -3,6 +3,7 @@
 import math
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -60,7 +61,7 @@ def rasterize(
     kinds = {(tensor.device, tensor.dtype) for tensor in given.values()}
     if len(kinds) > 1:
         raise BadInput(f"parameters mix devices or types: {sorted(map(str, kinds))}", "move all of them with .to(...)")
-    if not math.isfinite(sum(tensor.detach().sum().item() for tensor in given.values())):  # cheap; the culprit is rare
+    if not math.isfinite(sum(map(_total, given.values()))):  # one quick pass; only then look for the culprit
         for name, tensor in given.items():
             if not torch.isfinite(tensor).all():
                 raise NonFinite(f"{name} holds NaN or infinity; expected finite numbers", "lower the learning rate")
@@ -77,6 +78,12 @@ def rasterize(
     else:
         from maquette.kernels.splat3d import cpu as twin
     return twin.rasterize(*given.values(), *camera, height, width, screen_probe, normals)
+
+
+def _total(tensor: Tensor) -> float:
+    """The sum, on the CPU by numpy: waking torch's threads for it costs far more where a machine has other work."""
+    with np.errstate(all="ignore"):
+        return float(tensor.detach().sum() if tensor.is_cuda else tensor.detach().numpy().sum())
 
 
 def _reference(

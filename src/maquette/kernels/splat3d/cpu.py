@@ -10,9 +10,9 @@ from torch import Tensor
 from maquette.core.errors import Unsupported
 from maquette.core.rotation import quat_to_matrix
 from maquette.kernels.splat3d import Rasterized, cpu_blend, cpu_project
+from maquette.kernels.splat3d.cpu_color import Colors, PlainColors
 from maquette.kernels.splat3d.cpu_project import flat, jobs
 from maquette.kernels.splat3d.reference import facing_normals
-from maquette.kernels.splat3d.spherical_harmonics import C0
 from maquette.kernels.splat3d.workers import spread
 
 
@@ -29,11 +29,7 @@ def rasterize(
     if any(tensor.requires_grad for tensor in (camera_from_world, focal_px, center_px, background)):
         raise Unsupported("the cpu backend has no gradients of cameras and backgrounds", "use backend='reference'")
     eyes = -(camera_from_world[:, :3, :3].mT @ camera_from_world[:, :3, 3:]).squeeze(-1)
-    colors = (0.5 + C0 * sh[:, 0]).clamp(min=0.0)[None]
-    if sh.shape[1] > 1:
-        from maquette.kernels.splat3d.cpu_color import Colors  # most clouds need none of it
-
-        colors = Colors.apply(means, sh, eyes)
+    colors = PlainColors.apply(sh) if sh.shape[1] == 1 else Colors.apply(means, sh, eyes)
     facing = facing_normals(quat_to_matrix(quats), scales, means, eyes) if normals else None
     cameras = camera_rows(camera_from_world, focal_px, center_px, height, width)
     size = (height, width)
