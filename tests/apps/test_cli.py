@@ -1,5 +1,6 @@
 """The command line as a person meets it: a subprocess, its exit code, and what it says."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 import torch
 
 from maquette.apps import cli
 from maquette.core import BadInput, NonFinite, Notice, Progress, Result
+from maquette.training.recipes import RECIPES, load_recipe
 
 
 def maquette(*args: str, cwd) -> subprocess.CompletedProcess:
@@ -62,6 +65,7 @@ def test_every_command_explains_itself(command, capsys):
         (["convert", "missing.ply", "out.ply"], "missing.ply"),
         (["convert", "file", "out.ply"], "ends in nothing"),
         (["convert", "missing.ply", "out.fbx"], "ends in .fbx"),
+        (["train", "alchemy"], "no recipe 'alchemy'"),
     ],
 )
 def test_mistakes_of_the_user_are_named_with_a_next_step_and_leave_nothing(
@@ -214,6 +218,24 @@ def test_overrides_are_numbers_lists_or_words():
     for text in ("a", "=1", ""):
         with pytest.raises(BadInput):
             cli._parsed((text,))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_can_be_configured_from_the_command_line(recipe, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(["train", recipe, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"maquette train {recipe}" in shown
+    for option in dataclasses.fields(load_recipe(recipe).Config):
+        assert option.name.replace("_", "-") in shown
+
+
+def test_options_of_a_recipe_reach_it(monkeypatch, capsys):
+    recipe, seen = load_recipe("views"), []
+    monkeypatch.setattr(recipe, "main", seen.append)
+    assert cli.run(["train", "views", "--out", "elsewhere"]) == 0
+    assert seen == [dataclasses.replace(recipe.Config(), out=Path("elsewhere"))]
 
 
 def test_info_counts_the_words_and_lists_them(capsys):

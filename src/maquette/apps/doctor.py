@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import maquette
+from maquette.pipelines import PIPELINES
 
 _PACKAGE = Path(maquette.__file__).parent
 _LIBRARIES = ("torch", "numpy", "numba", "diffusers", "transformers", "trimesh", "gsply", "imageio-ffmpeg", "gsplat")
@@ -36,8 +37,8 @@ def describe() -> str:
         f"maquette {maquette.__version__}",
         f"python   {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"with     {', '.join(found)}",
-        f"methods  {', '.join(_methods())}",
-        f"priors   pocket ({_weights().text}); any diffusers pipeline folder or hub id",
+        f"methods  {', '.join(PIPELINES)}",
+        f"priors   {_weights().text}; any diffusers pipeline folder or hub id",
         f"words    {_vocabulary_size()} (maquette info --vocabulary lists them)",
     ]
     return "\n".join(lines)
@@ -131,10 +132,6 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-def _methods() -> list[str]:
-    return sorted(path.stem for path in (_PACKAGE / "pipelines").glob("*.py") if not path.stem.startswith("_"))
 
 
 def _vocabulary_size() -> str:
