@@ -31,7 +31,7 @@ def generate(
     seed: int = 0,
     out: Path | None = None,
     device: str | None = None,
-    quality: Literal["draft", "standard", "paper"] = "standard",
+    quality: Literal["tiny", "standard", "paper"] = "standard",
     overrides: Overrides = (),
     json: bool = False,
 ) -> None:
@@ -227,7 +227,7 @@ def run(args: list[str]) -> int:
         print(f"\nStopped{': ' if str(stop) else ''}{stop}.", file=sys.stderr)
         return 130
     except MemoryError:
-        step = "close other programs, or lower the counts with --quality draft"
+        step = "close other programs, or lower the counts with --quality tiny"
         _complain("this machine has run out of memory", step, kind="OutOfMemory", is_json=is_json, is_debug=is_debug)
         return 1
     except BrokenPipeError:  # the reader of a pipe (head, less) has left: silence the flush at exit, too
