@@ -171,7 +171,7 @@ def configured(overrides: dict):
 
     values = dict(overrides)
     quality = values.pop("quality", "standard")
-    presets = {"draft": im3d.DRAFT, "standard": im3d.DEFAULT, "paper": im3d.PAPER, "tiny": im3d.TINY}
+    presets = {"standard": im3d.DEFAULT, "paper": im3d.PAPER, "tiny": im3d.TINY}
     if quality not in presets:
         raise BadInput(f"there is no quality {quality!r}", f"choose one of {', '.join(presets)}")
     config = presets[quality]

@@ -15,7 +15,7 @@ class ElevationRegressor(ModelMixin, ConfigMixin):
     """Features of one picture -> elevation in radians, in [0, pi/4]."""
 
     @register_to_config
-    def __init__(self, features: int = 1024, hidden: int = 256):
+    def __init__(self, features: int = 4608, hidden: int = 256):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
 
@@ -24,7 +24,9 @@ class ElevationRegressor(ModelMixin, ConfigMixin):
 
 
 def picture_features(towers: nn.Module, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n features"]:
-    """What the regressor reads: the embedding, and the 8 px stage averaged over a 2 x 2 grid."""
-    result = towers.vision(pixel_values=pixels, output_hidden_states=True)
-    coarse = nn.functional.adaptive_avg_pool2d(result.hidden_states[-2].float(), 2).flatten(1)
-    return torch.cat([result.pooler_output.float().flatten(1), coarse], dim=1)
+    """What the regressor reads: the two stages before the last, averaged over a 4 x 4 grid.
+
+    The embedding itself is of no use: it was taught to be the same from everywhere.
+    """
+    stages = towers.vision(pixel_values=pixels, output_hidden_states=True).hidden_states[-3:-1]
+    return torch.cat([nn.functional.adaptive_avg_pool2d(stage.float(), 4).flatten(1) for stage in stages], dim=1)

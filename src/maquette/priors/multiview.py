@@ -13,6 +13,7 @@ from torch import Tensor
 from maquette.core.camera import Camera
 from maquette.core.errors import BadInput
 from maquette.diffusion import guide, level_of, x0_from_v
+from maquette.priors.coverage import with_coverage
 from maquette.priors.protocol import Condition
 
 MAX_WORDS = 20  # tokens of a caption, with its beginning and its end
@@ -49,19 +50,15 @@ class MultiviewLatentPrior:
         return Condition(prompt=prompt, text=text, mask=mask, reference=reference, camera=camera)
 
     def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
-        """sRGB on white in [0, 1], with alpha as fourth channel (estimated from the distance to white when missing)."""
-        if images.shape[-1] == 3:
-            alpha = ((1 - images.amin(-1, keepdim=True)) * 12).clamp(0, 1)
-            images = torch.cat([images, alpha], dim=-1)
-        pixels = (images.to(self.device).movedim(-1, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
-        with self._autocast():
-            latents = self.vae.encode(pixels).mode()
+        """sRGB on white in [0, 1], with alpha as fourth channel (`with_coverage` adds it when missing)."""
+        images = with_coverage(images.to(self.device))
+        pixels = (images.movedim(-1, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
+        latents = self.vae.encode(pixels.to(self.vae.dtype)).mode()
         return (latents.float() - self._shift) / self._scale
 
     def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 4"]:
         """sRGB on white and alpha, clamped to [0, 1]."""
-        with self._autocast():
-            pixels = self.vae.decode(latents.to(self.device) * self._scale + self._shift).float()
+        pixels = self.vae.decode((latents.to(self.device) * self._scale + self._shift).to(self.vae.dtype)).float()
         return (pixels * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
 
     @torch.no_grad()
@@ -73,7 +70,7 @@ class MultiviewLatentPrior:
         camera: Camera,
         *,
         guidance: float,
-        rescale: float = 0.5,
+        rescale: float = 0.0,
     ) -> Float[Tensor, "views c h w"]:
         """x0 with classifier-free guidance over text and reference (one forward pass when `guidance` is 1)."""
         level = max(level_of(t, len(self.alphas_cumprod)), 0)
@@ -83,22 +80,18 @@ class MultiviewLatentPrior:
             reference = self.encode(condition.reference[None])[None]
             azimuth = azimuth - orbit_angles(condition.camera)[0][:, :1] if condition.camera is not None else azimuth
         text, mask = condition.text, condition.mask
-        count = 1
         if guidance != 1:
             empty, empty_mask = embed_text(self.text_encoder, self.tokenizer, [""])
-            text, mask, count = torch.cat([text, empty]), torch.cat([mask, empty_mask]), 2
+            text, mask = (empty, empty_mask) if guidance == 0 else (torch.cat([text, empty]), torch.cat([mask, empty_mask]))
+        count = len(text)
         self.evaluations += count
-        with self._autocast():
-            v = self.transformer(
-                latents[None].expand(count, *latents.shape), torch.full((count,), float(level), device=self.device),
-                text, mask, azimuth.expand(count, -1), elevation.expand(count, -1),
-                None if reference is None else reference.expand(count, -1, -1, -1, -1),
-            )  # fmt: skip
-        x0 = x0_from_v(latents.expand(count, *latents.shape).float(), v.float(), float(self.alphas_cumprod[level]))
+        noisy = latents.expand(count, *latents.shape)
+        v = self.transformer(
+            noisy, torch.full((count,), float(level), device=self.device), text, mask, azimuth.expand(count, -1),
+            elevation.expand(count, -1), None if reference is None else reference.expand(count, -1, -1, -1, -1),
+        )  # fmt: skip
+        x0 = x0_from_v(noisy.float(), v.float(), float(self.alphas_cumprod[level]))
         return x0[0] if count == 1 else guide(x0[0], x0[1], guidance, rescale=rescale)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16)
 
 
 def orbit_angles(camera: Camera) -> tuple[Float[Tensor, "1 views"], Float[Tensor, "1 views"]]:
@@ -115,10 +108,17 @@ def embed_text(text_encoder, tokenizer, prompts: list[str]) -> tuple[Tensor, Ten
     return text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask.bool()
 
 
-def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = "cpu") -> MultiviewLatentPrior:
-    """Load a pipeline folder through the `from_pretrained` of diffusers and transformers, in float32, for inference.
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the device has instructions for it, else float32 (bf16 would be emulated, and slower)."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
-    Raises BadInput when the folder is not one.
+
+def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = "cpu") -> MultiviewLatentPrior:
+    """Load a pipeline folder through the `from_pretrained` of diffusers and transformers, for inference.
+
+    Weights are bf16 where the hardware multiplies bf16, else float32. Raises BadInput when the folder is not one.
     """
     from diffusers import DDIMScheduler
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
@@ -135,7 +135,7 @@ def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = 
         "vae": PocketAutoencoder.from_pretrained(folder / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False),
     }
     for part in parts.values():
-        part.eval().requires_grad_(False).to(device)
+        part.eval().requires_grad_(False).to(device, fast_dtype(torch.device(device)))
     parts["vae"].to(memory_format=torch.channels_last)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")

@@ -24,6 +24,8 @@ class Config:
     """Store written by `maquette train views`."""
     out: Path = Path("runs/autoencoder")
     """Run folder; the model is saved in its `model` folder."""
+    decoder_of: Path | None = None
+    """Train only the decoder of this saved model further: its latents stay valid for a trained denoiser."""
     batch: int = 48
     """Images a step."""
     kl_weight: float = 3e-4
@@ -49,7 +51,12 @@ def main(config: Config) -> None:
     """Train, measure the latents and save."""
     torch.manual_seed(config.loop.seed)
     views, rows = read_store(config.views)
-    model = PocketAutoencoder().to(memory_format=torch.channels_last)
+    if config.decoder_of is not None:
+        model = PocketAutoencoder.from_pretrained(config.decoder_of, low_cpu_mem_usage=False)
+        model.encoder.requires_grad_(False)
+    else:
+        model = PocketAutoencoder()
+    model.to(memory_format=torch.channels_last)
 
     def draw(generator: torch.Generator, count: int) -> Tensor:
         sets = torch.randint(len(rows), (count,), generator=generator)
@@ -77,9 +84,10 @@ def main(config: Config) -> None:
         Image.fromarray(((grid[..., :3] * 0.5 + 0.5) * 255).byte().cpu().numpy()).save(path)
 
     averaged = fit(model, loss, config.out, config.loop, sheet=sheet)
-    with torch.no_grad():
-        latents = averaged.encode(draw(torch.Generator().manual_seed(2), 2048)).mode()
-    averaged.register_to_config(
-        shift_factor=latents.mean((0, 2, 3)).tolist(), scaling_factor=latents.std((0, 2, 3)).tolist()
-    )
+    if config.decoder_of is None:
+        with torch.no_grad():
+            latents = averaged.encode(draw(torch.Generator().manual_seed(2), 2048)).mode()
+        averaged.register_to_config(
+            shift_factor=latents.mean((0, 2, 3)).tolist(), scaling_factor=latents.std((0, 2, 3)).tolist()
+        )
     averaged.to("cpu").save_pretrained(config.out / "model")
