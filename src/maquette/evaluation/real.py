@@ -10,7 +10,7 @@ from torch import Tensor
 from maquette.core.camera import Camera
 from maquette.data.shards import read_index, read_mesh
 from maquette.data.views import render_views
-from maquette.evaluation.score import Item
+from maquette.evaluation.scoring import Item
 
 
 def real_views(

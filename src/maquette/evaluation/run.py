@@ -22,7 +22,7 @@ from maquette.core.event import Event, Notice, Preview, Progress, Result
 from maquette.core.files import prepare_folder
 from maquette.evaluation.real import real_views
 from maquette.evaluation.report import SheetRow, middle, write_json, write_sheets
-from maquette.evaluation.score import Item, Scores, score
+from maquette.evaluation.scoring import Item, Scores, score
 from maquette.io.image import load_image, save_image
 from maquette.priors.protocol import Encoder
 from maquette.render.gaussians import render_gaussians

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maquette.evaluation.score import Item, score
+from maquette.evaluation.scoring import Item, score
 
 
 class Pixels:
