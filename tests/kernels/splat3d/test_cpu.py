@@ -13,24 +13,26 @@ from maquette.kernels.splat3d import rasterize
 from maquette.kernels.splat3d.spherical_harmonics import rotate_sh
 
 
-def draw(cloud, view, backend, dtype, outputs=4):
+def draw(cloud, view, backend, dtype, used=(0, 1, 2, 3)):
     """Images and gradients of a loss that looks at all of them, as doubles."""
     cloud = {name: tensor.detach().to(dtype).requires_grad_() for name, tensor in cloud.items()}
     probe = torch.zeros(len(view["focal_px"]), len(cloud["means"]), 2, dtype=dtype, requires_grad=True)
     images = rasterize(**cloud, **view, screen_probe=probe, normals=True, backend=backend)
     random = torch.Generator().manual_seed(3)
     loss = torch.zeros((), dtype=dtype)
-    for image in images[:outputs]:
+    for image in (images[k] for k in used):
         loss = loss + (image * torch.randn(image.shape, generator=random, dtype=torch.float64).to(dtype)).sum()
     loss.backward()
-    grads = {name: tensor.grad.double() for name, tensor in (cloud | {"probe": probe}).items()}
+    unused = {name: torch.zeros_like(tensor) for name, tensor in cloud.items()}
+    grads = {name: tensor.grad for name, tensor in (cloud | {"probe": probe}).items()}
+    grads = {name: (unused[name] if grad is None else grad).double() for name, grad in grads.items()}
     return [image.detach().double() for image in images], grads
 
 
-def assert_twins(cloud, view, outputs=4):
+def assert_twins(cloud, view, used=(0, 1, 2, 3)):
     """Equal up to float32, but for the few pixels where rounding moves an alpha across 1/255 or an end."""
-    fast, fast_grads = draw(cloud, view, "cpu", torch.float32, outputs)
-    slow, slow_grads = draw(cloud, view, "reference", torch.float64, outputs)
+    fast, fast_grads = draw(cloud, view, "cpu", torch.float32, used)
+    slow, slow_grads = draw(cloud, view, "reference", torch.float64, used)
     for name, a, b in zip(("color", "alpha", "depth", "normal", "radii"), fast, slow, strict=True):
         wrong = (a - b).abs() > 2e-4 * b.abs().clamp(min=1)
         assert wrong.double().mean() < 2e-4 if wrong.numel() else True, name
@@ -52,9 +54,9 @@ def test_twins(make_cloud, make_view, n, height, width, cameras, coefficients):
     assert_twins(cloud, view)
 
 
-@pytest.mark.parametrize("outputs", [1, 2, 3])
-def test_gradients_flow_from_each_image_alone(make_cloud, make_view, outputs):
-    assert_twins(make_cloud(40), make_view(), outputs)
+@pytest.mark.parametrize("used", [0, 1, 2, 3])
+def test_gradients_flow_from_each_image_alone(make_cloud, make_view, used):
+    assert_twins(make_cloud(40), make_view(), (used,))
 
 
 def test_dense_and_opaque(make_cloud, make_view):

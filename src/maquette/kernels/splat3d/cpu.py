@@ -101,6 +101,7 @@ class _Splat(torch.autograd.Function):
         ctx.probe_shape = None if probe is None else probe.shape
         ctx.save_for_backward(*geometry, cameras, background)
         ctx.mark_non_differentiable(radii)
+        ctx.set_materialize_grads(False)  # filling zeros for images that no loss looks at can cost more than the rest
         return color, alpha, depth, radii, normal
 
     @staticmethod
@@ -108,10 +109,10 @@ class _Splat(torch.autograd.Function):
     def backward(ctx, d_color, d_alpha, d_depth, _, d_normal):
         background = ctx.saved_tensors[-1]
         grads = _gradients(ctx, ctx.layers[0], ctx.color_shape, background, d_color, d_alpha, d_depth)
-        if len(ctx.layers) == 1:
+        if d_normal is None or len(ctx.layers) == 1:
             return *grads, None, None, None, None
-        none = torch.zeros_like(d_alpha)
-        more = _gradients(ctx, ctx.layers[1], (*ctx.image[:2], 3), torch.zeros_like(background), d_normal, none, none)
+        shape = (*ctx.image[:2], 3)
+        more = _gradients(ctx, ctx.layers[1], shape, torch.zeros_like(background), d_normal, None, None)
         d_facing, more[4] = more[4], torch.zeros(())
         return *(a if a is None else a + b for a, b in zip(grads, more, strict=True)), d_facing, None, None, None
 
@@ -157,19 +158,18 @@ def _gradients(
     layer: _Layer,
     color_shape: tuple[int, ...],
     background: Tensor,
-    d_color: Tensor,
-    d_alpha: Tensor,
-    d_depth: Tensor,
+    *d_images: Tensor | None,
 ) -> list[Tensor | None]:
     """Gradients of means, quats, scales, opacities, colors and probe through one layer of images."""
     *geometry, cameras, _ = ctx.saved_tensors
     views, n, height, width = ctx.image
     pairs, tile_first, boxes, slot_first, slot_count = map(flat, ctx.lists)
     splats, state, masks, visited = map(flat, layer)
+    d_images = [np.empty(0, np.float32) if image is None else flat(image) for image in d_images]
     partials = flat(_room(len(pairs)))
     spread(
         cpu_blend.backward, len(visited), splats, views, height, width, pairs, tile_first, flat(background),
-        state, masks, visited, n, boxes, slot_first, flat(d_color), flat(d_alpha), flat(d_depth), partials,
+        state, masks, visited, n, boxes, slot_first, *d_images, partials,
     )  # fmt: skip
     grads = [torch.empty_like(tensor) for tensor in geometry]
     grads += [torch.empty(color_shape), torch.empty(ctx.probe_shape or 0)]

@@ -282,6 +282,8 @@ def backward(
 ):  # fmt: skip
     """Replay every tile front to back and write for each pair the gradients that `project_backward` sums.
 
+    The gradient of an image that the loss does not use is an empty array.
+
     With w the weight of splat i and f its value (color . dL/dcolor + depth . dL/ddepth + dL/dalpha), the loss is
     linear in the sum of w f, and alpha dL/dalpha = w f - (sum of w f behind i) alpha / (1 - alpha). What is behind is
     the pixel's total, known from the forward pass, less what has been passed.
@@ -305,11 +307,14 @@ def backward(
             to = (view * height + upper + y) * width + left
             for x in range(min(TILE, width - left)):
                 at = _pixel(x, y)
-                work[at + D_RED] = d_color[(to + x) * 3]
-                work[at + D_GREEN] = d_color[(to + x) * 3 + 1]
-                work[at + D_BLUE] = d_color[(to + x) * 3 + 2]
-                work[at + D_ALPHA] = d_alpha[to + x]
-                work[at + D_DEPTH] = d_depth[to + x]
+                if d_color.size:
+                    work[at + D_RED] = d_color[(to + x) * 3]
+                    work[at + D_GREEN] = d_color[(to + x) * 3 + 1]
+                    work[at + D_BLUE] = d_color[(to + x) * 3 + 2]
+                if d_alpha.size:
+                    work[at + D_ALPHA] = d_alpha[to + x]
+                if d_depth.size:
+                    work[at + D_DEPTH] = d_depth[to + x]
         for at in range(0, PIXELS, WIDTH):
             x, y = lane_x + (left + at // WIDTH % 4 * 4), lane_y + (upper + at // WIDTH // 4 * 4)
             store(work, at + THROUGH, where((x < width) & (y < height), 1.0, -1.0))

@@ -157,7 +157,9 @@ class PlainColors(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_colors: Tensor) -> Tensor:
         (colors,) = ctx.saved_tensors
-        return torch.from_numpy(np.where(colors > 0, d_colors.numpy() * np.float32(C0), np.float32(0))).transpose(0, 1)
+        return torch.from_numpy(
+            np.where(colors.numpy() > 0, d_colors.numpy() * np.float32(C0), np.float32(0))
+        ).transpose(0, 1)
 
 
 class Colors(torch.autograd.Function):
