@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from maquette.core import turntable
 from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
-from maquette.priors.analytic import RandomPyramid
+from maquette.priors.analytic import RandomPyramid, Solids
 
 
 def pictures(side, count=2, seed=0, dtype=torch.float64):
@@ -116,6 +119,39 @@ def test_blur_costs_less_in_pixels_than_in_features():
     in_pixels = ratio(lambda x: color_loss(x, texture))
     in_features = ratio(lambda x: perceptual(encoder.features(x), features))
     assert in_features > 1.3 * in_pixels
+
+
+def test_what_disagrees_by_small_shifts_keeps_its_detail_in_features_and_loses_it_in_pixels():
+    # Figure 6 of IM-3D in miniature: one picture that has to match eight displaced copies of another.
+    draw, camera = torch.Generator().manual_seed(0), turntable(1, size=48)
+    shifts = 1.5 * torch.randn(8, 2, generator=draw)
+    targets = torch.cat(
+        [Solids.toy().look(replace(camera, center_px=camera.center_px + shift))[..., :3] for shift in shifts]
+    )
+    encoder = RandomPyramid()
+    features = encoder.features(targets)
+
+    def matched(loss):
+        picture = torch.full((1, 48, 48, 3), 0.7, requires_grad=True)
+        adam = torch.optim.Adam([picture], 2e-2)
+        for _ in range(150):
+            adam.zero_grad()
+            loss(picture).backward()
+            adam.step()
+        return detail(picture.detach().clamp(0, 1))
+
+    def detail(images):
+        down, right = images[:, 1:] - images[:, :-1], images[:, :, 1:] - images[:, :, :-1]
+        return (down.square().mean() + right.square().mean()).item()
+
+    def as_in_the_paper(picture):
+        copies = picture.expand(8, -1, -1, -1)
+        maps = [x.expand(8, -1, -1, -1) for x in encoder.features(picture)]
+        return (10 * perceptual(maps, features) + 0.2 * (1 - ms_ssim(copies, targets))).mean()
+
+    by_pixels = matched(lambda picture: color_loss(picture.expand(8, -1, -1, -1), targets).mean())
+    assert by_pixels < 0.5 * detail(targets)
+    assert matched(as_in_the_paper) > 2 * by_pixels
 
 
 def test_mask_and_color_losses_are_means_of_squares():

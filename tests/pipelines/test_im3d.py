@@ -178,19 +178,6 @@ def test_regeneration_repairs_a_prior_that_contradicts_itself():
     assert errors[2] <= errors[1]
 
 
-def test_features_keep_detail_that_pixels_average_away():
-    # Figure 6 of the paper in miniature: views that contradict each other, fitted with features or with pixels.
-    base = replace(SMALL, rounds=0, strengths=(), iterations=150)
-    camera = turntable(8, size=48)
-
-    def detail(weights):
-        prior = RenderOracle(TOY.look, image_size=48, candidates=8, turn_deg=7.0, tint=0.2, seed=1)
-        images = seen(run(replace(base, weights=weights), prior)[-1].asset, camera).color
-        return (images[:, 1:] - images[:, :-1]).square().mean() + (images[:, :, 1:] - images[:, :, :-1]).square().mean()
-
-    assert detail(im3d.Weights()) > 1.05 * detail(im3d.Weights(perceptual=0, color=10.0))
-
-
 # --- a picture instead of words
 
 
@@ -278,7 +265,7 @@ def test_a_finished_run_answers_from_its_state_and_another_run_is_refused_it(tmp
 
 
 def test_settings_of_the_fit_are_values():
-    assert im3d.RATES.means(0) == 1e-3
+    assert im3d.RATES.means(0) == 3e-3
     assert isinstance(im3d.RATES, optim.Rates)
     assert isinstance(im3d.RATES.quats, Constant)
     assert isinstance(im3d.CONTROL, density.AdaptiveDensity)
