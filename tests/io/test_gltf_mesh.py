@@ -129,13 +129,18 @@ def test_we_read_what_trimesh_writes(tmp_path):
 def test_pygltflib_reads_the_structure(tmp_path):
     import pygltflib
 
-    save_mesh_glb(tmp_path / "a.glb", Mesh(TETRAHEDRON, FACES, vertex_colors=torch.rand(4, 3)))
+    colors = torch.tensor([[0.0, 0.5, 1.0]]).repeat(4, 1)
+    save_mesh_glb(tmp_path / "a.glb", Mesh(TETRAHEDRON, FACES, vertex_colors=colors))
     seen = pygltflib.GLTF2().load(str(tmp_path / "a.glb"))
     assert seen.asset.version == "2.0"
     positions = seen.accessors[seen.meshes[0].primitives[0].attributes.POSITION]
     view = seen.bufferViews[positions.bufferView]
     rows = np.frombuffer(seen.binary_blob(), "<f4", positions.count * 3, view.byteOffset).reshape(-1, 3)
     assert np.array_equal(rows, TETRAHEDRON)
+    stored = seen.accessors[seen.meshes[0].primitives[0].attributes.COLOR_0]
+    shorts = np.frombuffer(seen.binary_blob(), "<u2", 4, seen.bufferViews[stored.bufferView].byteOffset)
+    assert stored.normalized
+    assert shorts.tolist() == [0, 14027, 65535, 65535]  # linear light: ((0.5 + 0.055) / 1.055) ** 2.4 of 65535
 
 
 def build(tmp_path, change=None, *, nodes=None, binary=None, **top) -> str:
@@ -240,6 +245,7 @@ def setting(*path_and_value):
 
 
 PRIMITIVE = ("meshes", 0, "primitives", 0)
+FAR = {"KHR_texture_transform": {"scale": [1e300, 1e300]}}
 BROKEN = {
     "node cycle": (setting("nodes", [{"children": [1]}, {"mesh": 0, "children": [0]}]), "cycle"),
     "node that is its own child": (setting("nodes", [{"mesh": 0, "children": [0]}]), "cycle"),
@@ -278,6 +284,25 @@ BROKEN = {
     "no such scene": (setting("scene", 4), "scenes[4]"),
     "skeleton": (setting("nodes", 0, "skin", 0), "skeleton"),
     "infinite scale": (setting("nodes", 0, "scale", [1e300, 1e300, 1e300]), "beyond float32"),
+    "huge factor": (
+        lambda d: [
+            d.update(materials=[{"pbrMetallicRoughness": {"baseColorFactor": [1e308, 1e400, 0, 1]}}]),
+            setting(*PRIMITIVE, "material", 0)(d),
+        ],
+        "Infinity in its JSON",
+    ),
+    "texture far away": (
+        lambda d: [
+            setting(*PRIMITIVE, "attributes", "TEXCOORD_0", 0)(d),
+            setting(*PRIMITIVE, "material", 0)(d),
+            d.update(
+                materials=[{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0, "extensions": FAR}}}],
+                textures=[{"source": 0}],
+                images=[{"uri": "a.png"}],
+            ),
+        ],
+        "transforms a texture beyond float32",
+    ),
     "no rotation": (setting("nodes", 0, "rotation", [0, 0, 0, 0]), "not finite"),
     "nodes are a number": (setting("nodes", 7), None),
     "accessor is text": (setting("accessors", 0, "position"), "no object at"),

@@ -122,8 +122,7 @@ class Document:
             seen.add(index)
             world = above
             if not _PLACING.isdisjoint(node):
-                with np.errstate(all="ignore"):  # what overflows is refused in the next line
-                    world = above @ _matrix(node)
+                world = above @ _matrix(node)
                 if not np.isfinite(world).all():
                     raise BadInput(f"{self.path}: the transform of nodes[{index}] is not finite", _AGAIN)
             if "mesh" in node:

@@ -26,7 +26,7 @@ def load_mesh_glb(path: str | Path) -> Mesh:
     Raises BadInput for broken files: references, indices and sizes out of range, node cycles, URIs that leave the
     folder, NaN, no triangles. Raises Unsupported for compression, sparse accessors, skeletons, and glTF 1.
     """
-    with refused(path, KIND):
+    with refused(path, KIND), np.errstate(all="ignore"):  # what overflows is found by asking whether it is finite
         document = open_document(path)
         drawn = [(world, primitive) for world, primitive in document.primitives() if _has_triangles(primitive)]
         num_vertices = sum(document.num_rows(primitive["attributes"]["POSITION"]) for _, primitive in drawn)
@@ -58,10 +58,9 @@ def _read_piece(document: Document, world: np.ndarray, primitive: dict) -> Piece
     if len(indices) and not 0 <= indices.min() <= indices.max() < count:
         raise BadInput(f"{document.path}: an index is {indices.max()}, of {count} vertices", "export the file again")
     faces = _triangles(indices, primitive.get("mode", _TRIANGLES))
-    with np.errstate(all="ignore"):
-        if np.linalg.det(world[:3, :3]) < 0:  # a mirror turns every face inside out
-            faces = faces[:, ::-1]
-        vertices = (positions @ world[:3, :3].T + world[:3, 3]).astype(np.float32)
+    if np.linalg.det(world[:3, :3]) < 0:  # a mirror turns every face inside out
+        faces = faces[:, ::-1]
+    vertices = (positions @ world[:3, :3].T + world[:3, 3]).astype(np.float32)
     if not np.isfinite(vertices).all():
         raise BadInput(f"{document.path}: a mesh is transformed beyond float32", "export the file again")
     factor, uv, image = _read_material(document, primitive, count)
@@ -107,8 +106,10 @@ def _read_material(document: Document, primitive: dict, count: int) -> tuple[np.
     image = document.item("textures", reference.get("index")).get("source")
     document.item("images", image)
     uv = _rows(document, primitive["attributes"][coordinates], count)[:, :2].astype(np.float64)
-    uv = uv * transform.get("scale", (1, 1)) + np.array(transform.get("offset", (0, 0)))
-    return factor, uv.astype(np.float32), image
+    uv = (uv * transform.get("scale", (1, 1)) + np.array(transform.get("offset", (0, 0)))).astype(np.float32)
+    if not np.isfinite(uv).all():
+        raise BadInput(f"{document.path} transforms a texture beyond float32", "export the file again")
+    return factor, uv, image
 
 
 def _rows(document: Document, accessor: object, count: int) -> np.ndarray:

@@ -34,7 +34,7 @@ def load_splats_glb(path: str | Path) -> GaussianCloud:
     out: missing attributes, incomplete SH degrees, negative scales, opacities outside [0, 1], zero quaternions.
     Raises Unsupported for compressed Gaussians, and for nodes that shear them, or turn SH above degree 0.
     """
-    with refused(path, KIND):
+    with refused(path, KIND), np.errstate(all="ignore"):  # what overflows is found by asking whether it is finite
         document = open_document(path)
         drawn = [(world, p) for world, p in document.primitives() if EXTENSION in p.get("extensions", {})]
         if not drawn:
