@@ -101,6 +101,16 @@ def test_an_independent_parser_agrees(degree, random_cloud, tmp_path):
     assert np.allclose(np.array([row["sh"][:3] for row in rows]), seen.sh[:, 0], atol=1e-5)
 
 
+def test_harmonics_sit_in_the_middle_of_their_buckets(random_cloud, tmp_path):
+    """The reference keeps 5 bits of band 1 and 4 of the others, so that the files compress well."""
+    save_spz(tmp_path / "a.spz", random_cloud(64, 3))
+    payload = np.frombuffer(payload_of(tmp_path / "a.spz"), np.uint8)
+    sh = payload[16 + 20 * 64 :].reshape(64, 15, 3).astype(int)
+    assert not (sh[:, :3][sh[:, :3] < 255] % 8).any()
+    assert not (sh[:, 3:][sh[:, 3:] < 255] % 16).any()
+    assert (sh[:, :3] % 16).any()  # and not coarser than that
+
+
 def test_gsply_reads_our_files_and_we_read_those_of_gsply(random_cloud, tmp_path):
     import gsply
 
