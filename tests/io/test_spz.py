@@ -101,6 +101,14 @@ def test_an_independent_parser_agrees(degree, random_cloud, tmp_path):
     assert np.allclose(np.array([row["sh"][:3] for row in rows]), seen.sh[:, 0], atol=1e-5)
 
 
+def test_halves_are_rounded_away_from_zero(random_cloud, tmp_path):
+    """As C does; numpy rounds to the even neighbour, and the bytes would differ from the reference's."""
+    cloud = random_cloud(1, 0)
+    halves = torch.tensor([[0.5, -0.5, 2.5]]) / 4096
+    save_spz(tmp_path / "a.spz", type(cloud)(**cloud.tensors() | {"means": halves}))
+    assert torch.equal(load_spz(tmp_path / "a.spz").means * 4096, torch.tensor([[1.0, -1, 3]]))
+
+
 def test_harmonics_sit_in_the_middle_of_their_buckets(random_cloud, tmp_path):
     """The reference keeps 5 bits of band 1 and 4 of the others, so that the files compress well."""
     save_spz(tmp_path / "a.spz", random_cloud(64, 3))
