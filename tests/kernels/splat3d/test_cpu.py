@@ -65,6 +65,14 @@ def test_dense_and_opaque(make_cloud, make_view):
     assert_twins(cloud, make_view(1, 40, 40))
 
 
+def test_no_slope_where_alpha_is_capped(make_cloud, make_view):
+    cloud = make_cloud(1, size=0.6, radius=0.2)  # two of them would leave 0.01 ** 2, which is the limit itself
+    cloud["opacities"][:] = 1.0
+    view = make_view(1, 24, 24)
+    assert (rasterize(**cloud, **view).alpha > 0.98999).double().mean() > 0.01
+    assert_twins(cloud, view)
+
+
 def test_camera_inside_the_cloud(make_cloud, make_view):
     assert_twins(make_cloud(150, size=0.05), make_view(2, 32, 32, radius=0.2, fov_deg=70.0))
 

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 
-# fmt: off
 from maquette.kernels.splat3d.cpu_project import (
     BLUE,
     DEPTH,
@@ -45,7 +44,6 @@ from maquette.kernels.splat3d.lanes import (
     where,
 )
 
-# fmt: on
 SHIFT = 4
 TILE = 1 << SHIFT
 PIXELS = TILE * TILE
