@@ -75,7 +75,7 @@ def test_a_missing_data_folder_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("MAQUETTE_DATA", raising=False)
     with pytest.raises(BadInput, match="MAQUETTE_DATA"):
         read_index()
-    with pytest.raises(BadInput, match="assets.jsonl"):
+    with pytest.raises(BadInput, match=r"assets\.jsonl"):
         read_index(tmp_path)
 
 

@@ -54,7 +54,8 @@ def generate(
 ) -> Asset:
     """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
 
-    `overrides` are `quality` ("draft", "standard", "paper") or fields of the pipeline's configuration. With `out`, the files
+    `overrides` are `quality` ("draft", "standard", "paper") or fields of the pipeline's configuration. With `out`,
+    the files
     of `maquette generate` are written there as well. Raises BadInput for what cannot be understood.
     """
     result = None

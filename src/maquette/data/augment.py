@@ -16,7 +16,8 @@ RELATIONS = ("on", "on top of", "next to", "beside")
 
 
 def color_names(colors: np.ndarray) -> np.ndarray:
-    """Palette name of each sRGB colour (n, 3) uint8, by rules on hue, saturation and value like those of the captions."""
+    """Palette name of each sRGB colour (n, 3) uint8, by rules on hue, saturation and value like those of the
+    captions."""
     rgb = colors.astype(np.float32) / 255
     value, least = rgb.max(1), rgb.min(1)
     chroma = value - least

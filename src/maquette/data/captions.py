@@ -18,7 +18,12 @@ def words(text: str) -> list[str]:
 
 def word_list(captions: Iterable[str]) -> list[str]:
     """Sorted distinct words, palette colours included."""
-    return sorted({word for caption in captions for word in words(caption)} | set(PALETTE) | {"a", "an", "and", "on", "with"} | VIEW_WORDS)
+    return sorted(
+        {word for caption in captions for word in words(caption)}
+        | set(PALETTE)
+        | {"a", "an", "and", "on", "with"}
+        | VIEW_WORDS
+    )
 
 
 def article(phrase: str) -> str:
@@ -35,7 +40,10 @@ def recolored(noun: str, colors: Sequence[str], draw: np.random.Generator) -> st
     first = colors[0]
     choices = [article(f"{first} {noun}"), f"{first} {noun}", article(f"{first} {noun}"), f"low poly {first} {noun}"]
     if len(colors) > 1:
-        choices += [f"{article(noun)} in {first} and {colors[1]}", f"{article(f'{first} {noun}')} with some {colors[1]}"]
+        choices += [
+            f"{article(noun)} in {first} and {colors[1]}",
+            f"{article(f'{first} {noun}')} with some {colors[1]}",
+        ]
     return choices[draw.integers(len(choices))]
 
 

@@ -1,7 +1,9 @@
 """Sets of views on disk: every object seen all around, with its captions, ready for the recipes.
 
-A store is a folder with `views.npy` (sets, 16, size, size, 4) uint8 and `sets.jsonl`, one row a set. It is written once and read
-through memory maps. The recipe of a set (plain, recoloured, composed) is drawn from the seed and its number alone, so a store
+A store is a folder with `views.npy` (sets, 16, size, size, 4) uint8 and `sets.jsonl`, one row a set. It is written
+once and read
+through memory maps. The recipe of a set (plain, recoloured, composed) is drawn from the seed and its number alone, so
+a store
 can be continued after an interruption and comes out the same.
 """
 

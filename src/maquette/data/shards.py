@@ -21,7 +21,8 @@ POSITION_SCALE = 65534.0
 class CaptionedMesh:
     """A coloured triangle mesh with words.
 
-    vertices (v, 3) float32 in [-0.5, 0.5]; faces (f, 3) int32; colors (f, 3) uint8 sRGB, one per face. `color_shares` lists
+    vertices (v, 3) float32 in [-0.5, 0.5]; faces (f, 3) int32; colors (f, 3) uint8 sRGB, one per face. `color_shares`
+    lists
     (palette name, visible fraction), largest first.
     """
 

@@ -25,9 +25,7 @@ class Views:
     normal: np.ndarray
 
 
-def render_views(
-    mesh: CaptionedMesh, camera: Camera, *, supersample: int = 2, light_turn_deg: float = 0.0
-) -> Views:
+def render_views(mesh: CaptionedMesh, camera: Camera, *, supersample: int = 2, light_turn_deg: float = 0.0) -> Views:
     """Render `mesh` from every camera with `supersample`^2 samples a pixel (box filter).
 
     `light_turn_deg` turns the key light about the vertical axis. Depth and normals are those of one central sample.
@@ -39,7 +37,8 @@ def render_views(
     faces = np.ascontiguousarray(mesh.faces, np.int32)
     index, depth, _ = rasterize_batch(
         np.ascontiguousarray(mesh.vertices, np.float32), faces, view,
-        np.ascontiguousarray(fine.focal_px.numpy(), np.float32), np.ascontiguousarray(fine.center_px.numpy(), np.float32),
+        np.ascontiguousarray(fine.focal_px.numpy(), np.float32), np.ascontiguousarray(fine.center_px.numpy(),
+        np.float32),
         fine.height, fine.width,
     )  # fmt: skip
     corners = mesh.vertices[faces]

@@ -7,7 +7,6 @@ Stored and loaded as a diffusers model; it does not know what the images show.
 
 from collections.abc import Sequence
 
-import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_utils import ModelMixin
@@ -38,7 +37,8 @@ def _stage(channels: int, depth: int) -> list[nn.Module]:
 class PocketAutoencoder(ModelMixin, ConfigMixin):
     """KL autoencoder (Kingma and Welling 2014) over RGBA images in [-1, 1], channels first.
 
-    `scaling_factor` (per channel) and `shift_factor` make the latents of the training images zero mean and unit deviation:
+    `scaling_factor` (per channel) and `shift_factor` make the latents of the training images zero mean and unit
+    deviation:
     priors use `(z - shift_factor) / scaling_factor`.
     """
 

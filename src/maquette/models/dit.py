@@ -1,6 +1,7 @@
 """The pocket denoiser: a diffusion transformer over the latents of a set of views.
 
-PixArt blocks (Chen et al., arXiv 2310.00426: self-attention, cross-attention to text, AdaLN-single) where self-attention runs
+PixArt blocks (Chen et al., arXiv 2310.00426: self-attention, cross-attention to text, AdaLN-single) where
+self-attention runs
 across all tokens of all views of a set, as in MVDream (arXiv 2308.16512). A camera embedding marks each view; one clean
 reference view may join as further tokens. One view alone is an ordinary image denoiser. Stored as a diffusers model.
 """
@@ -36,7 +37,8 @@ def camera_features(
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys; attends to `context` when given.
 
-    Written as two products and a softmax: for a few hundred tokens on a CPU that is faster, backward above all, than the fused
+    Written as two products and a softmax: for a few hundred tokens on a CPU that is faster, backward above all, than
+    the fused
     kernel.
     """
 
@@ -140,8 +142,10 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         elevation: Float[Tensor, "sets views"],
         reference: Float[Tensor, "sets 1 c h w"] | None = None,
     ) -> Float[Tensor, "sets views c h w"]:
-        """`timestep` is the discrete index in [0, 999]; angles are in radians. With a `reference` (a clean view at azimuth 0
-        and the first view's elevation) azimuths count from it; without, azimuth 0 is the object's front and NaN is an unknown side."""
+        """`timestep` is the discrete index in [0, 999]; angles are in radians. With a `reference` (a clean view at
+        azimuth 0
+        and the first view's elevation) azimuths count from it; without, azimuth 0 is the object's front and NaN is an
+        unknown side."""
         sets, views = latents.shape[:2]
         dtype = self.position.dtype
         x = self.enter(self._tokens(latents).to(dtype)) + self.position
@@ -154,7 +158,9 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
             x = torch.cat([x + self.relative, clean], dim=1)
         x, text = x.flatten(1, 2), text.to(dtype)
         share = (mask / mask.sum(1, keepdim=True).clamp(min=1)).to(dtype)
-        emb = functional.silu(self.time(time_features(timestep).to(dtype)) + self.pooled((text * share[..., None]).sum(1)))
+        emb = functional.silu(
+            self.time(time_features(timestep).to(dtype)) + self.pooled((text * share[..., None]).sum(1))
+        )
         modulation = self.modulation(emb).view(sets, 6, -1)
         bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
         for block in self.blocks:

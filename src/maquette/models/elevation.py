@@ -1,4 +1,5 @@
-"""The elevation regressor of IM-3D (arXiv 2402.08682, section 3.1): a two-layer network over the features of a picture."""
+"""The elevation regressor of IM-3D (arXiv 2402.08682, section 3.1): a two-layer network over the features of a
+picture."""
 
 import math
 

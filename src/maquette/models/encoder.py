@@ -1,6 +1,7 @@
 """The pocket encoder: CLIP's two towers (Radford et al., arXiv 2103.00020), made small.
 
-Images go through a small residual network, words through a CLIP text transformer; both end as unit vectors of one space. The
+Images go through a small residual network, words through a CLIP text transformer; both end as unit vectors of one
+space. The
 towers are plain transformers models, so their folders load with `from_pretrained` alone.
 """
 
@@ -37,11 +38,11 @@ class TwoTowers(nn.Module):
         self.vision, self.text = vision, text
         self.log_scale = nn.Parameter(torch.tensor(2.3))
 
-    def image(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n width"]:
+    def image(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n embedding"]:
         """Unit vectors of images in [-1, 1]."""
         pooled = self.vision(pixel_values=pixels).pooler_output.flatten(1).float()
         return nn.functional.normalize(pooled - pooled.mean(1, keepdim=True), dim=-1)
 
-    def words(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "n width"]:
+    def words(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "n embedding"]:
         """Unit vectors of token ids."""
         return nn.functional.normalize(self.text(input_ids=ids, attention_mask=mask).text_embeds.float(), dim=-1)

@@ -1,9 +1,12 @@
 """Multi-view latent diffusion from a diffusers pipeline folder, the pocket prior among them.
 
 The folder holds `tokenizer`, `text_encoder` (transformers), `transformer`, `vae` and `scheduler` (diffusers), listed in
-`model_index.json`. This module knows folders and networks; sampling belongs to `maquette.diffusion`, words to `prompts`.
+`model_index.json`. This module knows folders and networks; sampling belongs to `maquette.diffusion`, words to
+`prompts`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -82,7 +85,9 @@ class MultiviewLatentPrior:
         text, mask = condition.text, condition.mask
         if guidance != 1:
             empty, empty_mask = embed_text(self.text_encoder, self.tokenizer, [""])
-            text, mask = (empty, empty_mask) if guidance == 0 else (torch.cat([text, empty]), torch.cat([mask, empty_mask]))
+            text, mask = (
+                (empty, empty_mask) if guidance == 0 else (torch.cat([text, empty]), torch.cat([mask, empty_mask]))
+            )
         count = len(text)
         self.evaluations += count
         noisy = latents.expand(count, *latents.shape)
@@ -108,6 +113,20 @@ def embed_text(text_encoder, tokenizer, prompts: list[str]) -> tuple[Tensor, Ten
     return text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask.bool()
 
 
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No progress bars of transformers for files that load in a moment."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
+
+
 def fast_dtype(device: torch.device) -> torch.dtype:
     """bf16 where the device has instructions for it, else float32 (bf16 would be emulated, and slower)."""
     if device.type == "cuda":
@@ -129,13 +148,16 @@ def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = 
     folder = Path(folder)
     if not (folder / "model_index.json").is_file():
         raise BadInput(f"{folder} holds no model_index.json", "give a diffusers pipeline folder, or use --prior pocket")
-    parts = {
-        "transformer": MultiviewTransformer.from_pretrained(folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        "vae": PocketAutoencoder.from_pretrained(folder / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False),
-    }
+    dtype = fast_dtype(torch.device(device))
+    options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
+    with quiet_loading():
+        parts = {
+            "transformer": MultiviewTransformer.from_pretrained(folder / "transformer", **options),
+            "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype),
+            "vae": PocketAutoencoder.from_pretrained(folder / "vae", **options),
+        }
     for part in parts.values():
-        part.eval().requires_grad_(False).to(device, fast_dtype(torch.device(device)))
+        part.eval().requires_grad_(False).to(device)
     parts["vae"].to(memory_format=torch.channels_last)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")

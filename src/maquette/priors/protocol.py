@@ -23,7 +23,7 @@ class Condition:
     """
 
     prompt: str
-    text: Float[Tensor, "1 tokens width"] | None = None
+    text: Float[Tensor, "1 tokens embedding"] | None = None
     mask: Bool[Tensor, "1 tokens"] | None = None
     reference: Float[Tensor, "height width 3"] | None = None
     camera: Camera | None = None

@@ -1,6 +1,7 @@
 """The training loop of the recipes: AdamW, warm-up then decay, EMA, resumable state, a log and a sample sheet.
 
-It knows modules and losses, not what they learn. Progress is a fraction of either a number of steps or a number of minutes
+It knows modules and losses, not what they learn. Progress is a fraction of either a number of steps or a number of
+minutes
 (summed over resumed runs), and the learning rate follows it: flat, then linear to zero over the last part.
 """
 
@@ -60,9 +61,11 @@ def fit(
 ) -> nn.Module:
     """Train `model` on `loss(model, generator)`; returns the averaged weights.
 
-    With `pure_half` the working weights are bf16 and the optimiser keeps float32 masters, which spares most of the memory
+    With `pure_half` the working weights are bf16 and the optimiser keeps float32 masters, which spares most of the
+    memory
     traffic of a transformer on a CPU; else the loss runs under bf16 autocast.
-    `out/state.pt` is written atomically every few minutes and continued when it exists; `out/log.jsonl` holds the losses and
+    `out/state.pt` is written atomically every few minutes and continued when it exists; `out/log.jsonl` holds the
+    losses and
     `sheet(averaged, out/sheet.png)` draws what it has learned.
     """
     out.mkdir(parents=True, exist_ok=True)

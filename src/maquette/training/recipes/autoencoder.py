@@ -1,6 +1,7 @@
 """Recipe: the pocket autoencoder (RGBA 128 px <-> 8 x 8 x 16 latent) from rendered views.
 
-Loss: L1 on colour and alpha with the object weighted above the empty background, L1 on image gradients (crisp edges), and a
+Loss: L1 on colour and alpha with the object weighted above the empty background, L1 on image gradients (crisp edges),
+and a
 small KL term. Afterwards the latents' mean and deviation per channel are measured and stored in the config.
 """
 

@@ -1,6 +1,7 @@
 """Recipe: the pocket multi-view denoiser and its text encoder, trained together on stored latents.
 
-Curriculum by mixture: single views (with view words), sets of 4 and 8, then all 16; a part of the sets carries one clean
+Curriculum by mixture: single views (with view words), sets of 4 and 8, then all 16; a part of the sets carries one
+clean
 reference view. Every batch has about the same number of tokens. Loss: squared error of v under a zero-terminal-SNR
 scaled-linear schedule (Lin et al., arXiv 2305.08891), so the first step of sampling really starts from noise.
 """
@@ -17,7 +18,7 @@ from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, read_store
 from maquette.models.autoencoder import PocketAutoencoder
 from maquette.models.dit import MultiviewTransformer
 from maquette.models.words import text_config, word_tokenizer
-from maquette.priors.multiview import MAX_WORDS, MultiviewLatentPrior, embed_text
+from maquette.priors.multiview import MAX_WORDS, MultiviewLatentPrior
 from maquette.training.loop import LoopConfig, fit
 
 SHEET_PROMPTS = (
@@ -169,7 +170,7 @@ def main(config: Config) -> None:
         noise = torch.randn(clean.shape, generator=generator).to(device)
         text = net.text_encoder(input_ids=batch["ids"], attention_mask=batch["mask"].long()).last_hidden_state
         v = net.transformer(
-            a * clean + s * noise, level.to(device), text, batch["mask"], batch["azimuth"], batch["elevation"],
+            a * clean + s * noise, level.to(device).float(), text, batch["mask"], batch["azimuth"], batch["elevation"],
             batch["reference"],
         )  # fmt: skip
         error = ((v.float() - (a * noise - s * clean)) ** 2).mean()
@@ -178,7 +179,9 @@ def main(config: Config) -> None:
     vae = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).eval()
 
     def sheet(net: nn.Module, path: Path) -> None:
-        draw_sheet(MultiviewLatentPrior(net.transformer, net.text_encoder, tokenizer, vae, batches.alphas_cumprod), path)
+        draw_sheet(
+            MultiviewLatentPrior(net.transformer, net.text_encoder, tokenizer, vae, batches.alphas_cumprod), path
+        )
 
     averaged = fit(trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None, pure_half=True)
     save_pipeline(averaged, tokenizer, vae, config.out / "model")
@@ -196,7 +199,10 @@ def draw_sheet(prior: MultiviewLatentPrior, path: Path, prompts: tuple[str, ...]
         condition = prior.condition(prompt)
         noise = torch.randn(16, *prior.latent_shape, generator=torch.Generator().manual_seed(number))
         z = dpm_solver_pp(
-            lambda z, t, c=condition: prior.denoise(z, t, c, camera, guidance=3.0), noise, times(16), prior.alphas_cumprod
+            lambda z, t, c=condition: prior.denoise(z, t, c, camera, guidance=3.0, rescale=0.5),
+            noise,
+            times(16),
+            prior.alphas_cumprod,
         )
         rows.append(prior.decode(z)[::2, ..., :3].permute(1, 0, 2, 3).flatten(1, 2))
     Image.fromarray((torch.cat(rows) * 255).byte().numpy()).save(path)

@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     with torch.no_grad():
         for first in range(0, len(chosen), 64):
             block = np.stack([views[i, draw.integers(16), ..., :3] for i in chosen[first : first + 64]])
-            pixels = torch.from_numpy(block).movedim(-1, 1).float() / 127.5 - 1
+            pixels = (torch.from_numpy(block).movedim(-1, 1).float() / 127.5 - 1).to(towers.vision.dtype)
             features.append(picture_features(towers, pixels.contiguous(memory_format=torch.channels_last)))
     x = torch.cat(features)
     y = torch.tensor([rows[i].elevation_deg for i in chosen]).deg2rad().float()
@@ -66,5 +66,8 @@ def main(config: Config) -> None:
         scheduler.step()
     with torch.no_grad():
         error = (model(x[test]) - y[test]).abs().rad2deg()
-    print(f"mean error {error.mean():.2f} degrees on {int(test.sum())} views of {len(held_out)} unseen objects", flush=True)
+    print(
+        f"mean error {error.mean():.2f} degrees on {int(test.sum())} views of {len(held_out)} unseen objects",
+        flush=True,
+    )
     model.half().save_pretrained(config.out / "model")

@@ -1,7 +1,9 @@
 """Recipe: the pocket encoder, contrastive between rendered views and captions (CLIP's loss).
 
-Run twice with different seeds: one network guides (losses, features), the other judges and is never used for anything else.
-Equal captions in a batch count as one answer. Backgrounds, crops, brightness and blur vary, so that renders of fitted Gaussians
+Run twice with different seeds: one network guides (losses, features), the other judges and is never used for anything
+else.
+Equal captions in a batch count as one answer. Backgrounds, crops, brightness and blur vary, so that renders of fitted
+Gaussians
 and photographs are not foreign to it.
 """
 
@@ -36,7 +38,8 @@ class Config:
 
 
 def augment(rgba: Tensor, generator: torch.Generator) -> Tensor:
-    """Views (n, 4, h, w) in [0, 1] -> pictures (n, 3, h, w) in [-1, 1] with varied background, place, size, light and blur."""
+    """Views (n, 4, h, w) in [0, 1] -> pictures (n, 3, h, w) in [-1, 1] with varied background, place, size, light and
+    blur."""
     count, _, height, width = rgba.shape
     uniform = torch.rand(8, count, 1, 1, 1, generator=generator).to(rgba.device)
     plain = uniform[0] < 0.6

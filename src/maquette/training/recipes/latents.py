@@ -26,7 +26,8 @@ class Config:
 
 @torch.no_grad()
 def main(config: Config) -> None:
-    """Write `latents.npy` (sets, 16, c, 8, 8) float16 beside the views, scaled to unit variance; continues if interrupted."""
+    """Write `latents.npy` (sets, 16, c, 8, 8) float16 beside the views, scaled to unit variance; continues if
+    interrupted."""
     views, rows = read_store(config.views)
     model = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).to(config.device).eval()
     model.to(memory_format=torch.channels_last)
