@@ -153,7 +153,11 @@ def test_ctrl_c_says_how_to_continue_and_ends_with_130(run_of, capsys):
         yield Result(None)
 
     run_of(interrupted)
-    assert cli.run(["generate", "a red apple", "--out", "apple"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in jobs in the background
+    try:
+        assert cli.run(["generate", "a red apple", "--out", "apple"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     said = capsys.readouterr().err
     assert "kept in apple; the same command continues it" in said
     assert "Traceback" not in said

@@ -52,6 +52,8 @@ def test_convert_on_the_command_line(cloud, mesh, tmp_path, capsys):
     assert cli.run(["convert", str(tmp_path / "a.ply"), str(tmp_path / "b.spz")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "b.spz")
     assert len(load(tmp_path / "b.spz")) == 400
+    assert cli.run(["convert", str(tmp_path / "a.ply"), str(tmp_path / "nowhere" / "b.spz")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_the_surface_of_gaussians_becomes_a_mesh_on_demand(cloud, tmp_path, capsys, monkeypatch):

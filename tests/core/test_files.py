@@ -129,27 +129,45 @@ def test_prepare_folder_refuses_files_on_the_way_and_unusable_names(tmp_path):
         prepare_folder(tmp_path / ("x" * 300))
 
 
-def test_read_only_targets_are_refused(tmp_path):
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    # Root may write anywhere, so for root the kernel's own read-only file system stands in for the locked folder.
-    target = Path("/proc/sys/maquette") if os.geteuid() == 0 else locked / "run"
-    if not target.parent.is_dir():
-        pytest.skip("nothing read-only to try on this system")
-    with pytest.raises(BadInput):
-        prepare_folder(target)
-    with pytest.raises(BadInput), atomic_write(target) as file:
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    target = tmp_path / "nowhere" / "x"
+    with pytest.raises(BadInput, match=r"there is no folder .*nowhere"), atomic_write(target) as file:
         file.write(b"x")
+
+
+def test_read_only_targets_are_refused(locked_folder):
+    with pytest.raises(BadInput, match=r"Read-only|Permission"):
+        prepare_folder(locked_folder / "run")
+    with pytest.raises(BadInput, match=r"Read-only|Permission"), atomic_write(locked_folder / "x") as file:
+        file.write(b"x")
+
+
+def mounted(folder: Path, options: str) -> bool:
+    """Whether this user could mount an empty file system in memory there."""
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", options, "none", str(folder)]
+    return mount is not None and os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
 
 
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 4 MB, where the test may mount one."""
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    mount = shutil.which("mount")
-    command = [mount, "-t", "tmpfs", "-o", "size=4m", "none", str(mounted)] if mount and os.geteuid() == 0 else None
-    if command is None or subprocess.run(command, capture_output=True).returncode:
+    if not mounted(tmp_path / "small", "size=4m"):
         pytest.skip("this user cannot mount a small disk")
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
+    yield tmp_path / "small"
+    subprocess.run(["umount", str(tmp_path / "small")], check=True)
+
+
+@pytest.fixture
+def locked_folder(tmp_path):
+    """A folder without permission to write; root needs no permission, so for root it is a read-only file system."""
+    folder = tmp_path / "locked"
+    if os.geteuid() != 0:
+        folder.mkdir(mode=0o555)
+        yield folder
+        return
+    if not mounted(folder, "ro,size=200m"):
+        pytest.skip("root may write everywhere here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

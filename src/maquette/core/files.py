@@ -24,10 +24,12 @@ def atomic_write(path: str | Path, mode: Literal["wb", "w"] = "wb") -> Iterator[
 
     Any older file stays untouched until then and after a failure. The new content has no name until it is complete
     where the file system can do that (Linux: O_TMPFILE), so that even a kill leaves nothing behind; elsewhere it is a
-    hidden `.part` file beside the target that every failure except a kill removes. The folder must exist. A disk that
-    is full or read-only raises `BadInput`.
+    hidden `.part` file beside the target that every failure except a kill removes. Raises `BadInput` for a folder that
+    is not there, and a disk that is full or read-only.
     """
     path = Path(path).absolute()  # so that a block which changes the working folder still writes where it was asked to
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent}", "make it first, or choose another")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with _explained(path), _folder_handle(path.parent) as folder:
         descriptor, is_nameless = _open_part(part)
