@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,6 +173,15 @@ def meshes() -> dict[str, Mesh]:
 def test_our_meshes_keep_every_rule(name, tmp_path):
     save_mesh_glb(tmp_path / "a.glb", meshes()[name])
     assert faults((tmp_path / "a.glb").read_bytes()) == set()
+
+
+def test_what_follows_a_picture_of_any_length_is_aligned(tmp_path):
+    mesh = meshes()["texture"]
+    for width in range(1, 9):  # PNG files of odd and even lengths
+        save_mesh_glb(tmp_path / "a.glb", replace(mesh, texture=torch.rand(3, width, 3)))
+        document, _ = unpack((tmp_path / "a.glb").read_bytes())
+        assert all(view["byteOffset"] % 4 == 0 for view in document["bufferViews"])
+        assert faults((tmp_path / "a.glb").read_bytes()) == set()
 
 
 @pytest.mark.parametrize("degree", [0, 1, 3])
