@@ -58,6 +58,7 @@ def test_what_was_not_made_is_a_miss():
     assert scores.summary["made"] == 2
     assert scores.summary["by_kind"]["seen"]["object"] == 1.0
     assert scores.summary["by_kind"]["unseen"]["object"] == 0.0
+    assert scores.summary["by_category"]["object"] == pytest.approx(2 / 3)
     assert scores.items[1] is None
     assert score(ITEMS, [None] * 3, ENCODER).summary == {"objects": 3, "made": 0}
 

@@ -141,6 +141,15 @@ def test_large_rows_are_pruned_after_the_first_reset_only():
     assert torch.equal(density.reset(config, faint, state)[0].logit_opacities, faint.logit_opacities), "never raised"
 
 
+def test_children_do_not_inherit_the_radius_of_their_parent():
+    """A row that was seen too large on screen is split, and its children, which nobody has seen yet, stay."""
+    cloud = cloud_of(2)
+    screen = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    state = density.observe(density.start(cloud), screen, torch.tensor([[16.0, 16.0]]), (20, 20))
+    _, _, rows = density.refine(replace(SHORT, prune_radius=0.5), cloud, state, torch.Generator().manual_seed(0))
+    assert rows.parent.tolist() == [0, 0]
+
+
 def test_revised_opacity_keeps_the_picture():
     """Two coincident copies of opacity 1 - sqrt(1 - o) cover as much as one of o: exactly at its centre."""
     cloud = replace(cloud_of(1, scale=0.1, opacity=0.7), means=torch.zeros(1, 3), log_scales=torch.full((1, 3), -2.3))
