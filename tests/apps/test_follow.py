@@ -38,6 +38,13 @@ def test_bars_go_to_the_error_stream_and_brackets_in_notices_are_text(capsys):
     assert isinstance(result, Result)
 
 
+def test_a_number_is_shown_beside_the_stage_whose_step_it_belongs_to(capsys):
+    steps = [Progress("views", 1, 1), Scalar(0, "loss", 0.25), Progress("fit", 1, 2), Progress("fit", 2, 2)]
+    follow(iter([*steps, Progress("mesh", 1, 1), Result(None)]), as_json=False)
+    rows = capsys.readouterr().err.splitlines()
+    assert [row.split()[0] for row in rows if "loss 0.25" in row] == ["fit"]
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_run_without_a_result_is_our_mistake(as_json):
     with pytest.raises(RuntimeError, match="without a Result"):

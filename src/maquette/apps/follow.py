@@ -61,16 +61,18 @@ def _follow_bars(events: Iterable[Event]) -> Result:
         TimeRemainingColumn(),
         TextColumn("{task.fields[number]}"),
     )
-    result, rows, stage = None, {}, None
+    result, rows, number = None, {}, ""
     with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
         for event in events:
             match event:
+                case Scalar(_, name, value):  # belongs to the step that the next Progress completes
+                    number = f"{name} {value:.4g}"
                 case Progress(stage, step, total):
                     if stage not in rows:
                         rows[stage] = bars.add_task(stage, number="")
-                    bars.update(rows[stage], completed=step, total=total)
-                case Scalar(_, name, value) if stage in rows:
-                    bars.update(rows[stage], number=f"{name} {value:.4g}")
+                    shown = {"number": number} if number else {}
+                    bars.update(rows[stage], completed=step, total=total, **shown)
+                    number = ""
                 case Notice(text):
                     bars.console.print(text, markup=False, highlight=False)
                 case Result():
