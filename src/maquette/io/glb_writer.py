@@ -23,8 +23,7 @@ class GlbWriter:
         self._binary = bytearray()
 
     def add_bytes(self, data: bytes, target: int | None = None) -> int:
-        """A buffer view of its own, aligned to 4 bytes; its index."""
-        self._binary.extend(bytes(-len(self._binary) % 4))
+        """A buffer view of its own, which pygltflib aligns to 4 bytes when it writes the file; its index."""
         view = gltf.BufferView(buffer=0, byteOffset=len(self._binary), byteLength=len(data), target=target)
         self.document.bufferViews.append(view)
         self._binary.extend(data)
@@ -69,7 +68,6 @@ class GlbWriter:
         """All nodes in one scene, in one file, whole or not at all."""
         self.document.scenes = [gltf.Scene(nodes=list(range(len(self.document.nodes))))]
         self.document.scene = 0
-        self._binary.extend(bytes(-len(self._binary) % 4))
         self.document.buffers = [gltf.Buffer(byteLength=len(self._binary))]
         self.document.set_binary_blob(bytes(self._binary))
         with atomic_write(path) as file:
