@@ -195,8 +195,8 @@ def main() -> None:
     method = __doc__.split("\n\n", 2)[2].strip()
     (out / "splat.md").write_text(
         f"# Splatting on the CPU\n\nCommand: `python benchmarks/kernels/splat.py --out benchmarks/results`\n\n"
-        f"Machine: {os.cpu_count()} cores of {model} {features}, torch {torch.__version__} with "
-        f"{torch.get_num_threads()} threads, load average {load:.1f} while measuring.\n\n"
+        f"Machine: {os.cpu_count()} cores of {model} {features}, torch {torch.__version__}, "
+        f"threads: {torch.get_num_threads()}, load average {load:.1f} while measuring.\n\n"
         f"Method: {method}\n\n" + "\n\n".join(tables) + f"\n\n## Compiling\n\n{cold}\n\n![plot](splat.png)\n"
     )
 

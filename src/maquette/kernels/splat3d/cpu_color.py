@@ -156,6 +156,7 @@ class PlainColors(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_colors: Tensor) -> Tensor:
+        """The gradient of the coefficients; none where the color was clamped at 0."""
         (colors,) = ctx.saved_tensors
         return torch.from_numpy(
             np.where(colors.numpy() > 0, d_colors.numpy() * np.float32(C0), np.float32(0))
@@ -175,6 +176,7 @@ class Colors(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_colors: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients of means and coefficients; eyes have none."""
         means, sh, eyes, colors = ctx.saved_tensors
         d_means, d_sh = torch.empty(len(means), 3), torch.empty(sh.shape)
         tables = (*map(flat, (means, sh, eyes)), sh.shape[1], *map(flat, (colors, d_colors, d_means, d_sh)))
