@@ -65,3 +65,14 @@ def test_the_rate_warms_up_stays_and_falls():
     assert rate_at(config, 50, 0.4) == 1.0
     assert rate_at(config, 50, 0.75) == pytest.approx(0.5)
     assert rate_at(config, 50, 1.0) == pytest.approx(0.02)
+
+
+def test_the_averaged_network_keeps_the_running_statistics(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1))
+
+    def loss(net, generator):
+        return net(5 + torch.randn(64, 2, generator=generator)).square().mean(), {}
+
+    averaged = fit(model, loss, tmp_path, LoopConfig(steps=60, warmup=1))
+    assert torch.allclose(averaged[0].running_mean, torch.full((2,), 5.0), atol=0.2)

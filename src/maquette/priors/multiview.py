@@ -39,6 +39,7 @@ class MultiviewLatentPrior:
 
     @property
     def device(self) -> torch.device:
+        """Where the networks and the latents live."""
         return next(self.transformer.parameters()).device
 
     def condition(

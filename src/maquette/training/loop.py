@@ -124,6 +124,8 @@ def fit(
         decay = min(config.ema, step / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+            for kept, seen in zip(averaged.buffers(), working.buffers(), strict=True):
+                kept.copy_(seen)  # running statistics are averages already
         for name, scalar in {"loss": value.item(), "norm": norm.item(), **scalars}.items():
             means[name] = scalar if name not in means else 0.98 * means[name] + 0.02 * scalar
         if step % 50 == 0:

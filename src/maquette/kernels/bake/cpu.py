@@ -1,0 +1,75 @@
+"""Numba twin of the blending of pictures on surface points. Each point is one task, so threads change no byte.
+
+One parallel region instead of hundreds of small tensor operations, each of which would wait for its threads on a busy
+machine.
+"""
+
+import numba
+import numpy as np
+
+from maquette.kernels.bake.reference import DOUBTFUL, FACING_POWER, GRAZING
+
+
+@numba.njit(cache=True, parallel=True, fastmath=False)
+def blend_views(points, normals, pictures, depth, camera_from_world, focal_px, center_px):
+    """See `reference.blend`; numpy float32 arrays of the same shapes."""
+    num_cameras, height, width, _ = pictures.shape
+    color = np.zeros((len(points), 3), np.float32)
+    total = np.zeros(len(points), np.float32)
+    for n in numba.prange(len(points)):
+        for c in range(num_cameras):
+            m, point, normal = camera_from_world[c], points[n], normals[n]
+            xc = m[0, 0] * point[0] + m[0, 1] * point[1] + m[0, 2] * point[2] + m[0, 3]
+            yc = m[1, 0] * point[0] + m[1, 1] * point[1] + m[1, 2] * point[2] + m[1, 3]
+            z = m[2, 0] * point[0] + m[2, 1] * point[1] + m[2, 2] * point[2] + m[2, 3]
+            if not z > 0:
+                continue
+            u = xc / z * focal_px[c, 0] + center_px[c, 0]
+            v = yc / z * focal_px[c, 1] + center_px[c, 1]
+            if not (u >= 0 and u < width and v >= 0 and v < height):
+                continue
+            # The direction to the eye is minus the point in camera axes; the normal is turned into the same axes.
+            towards = np.float32(0)
+            for i in range(3):
+                towards -= normal[i] * (m[0, i] * xc + m[1, i] * yc + m[2, i] * z)
+            cosine = towards / np.sqrt(xc * xc + yc * yc + z * z)
+            if not cosine > 0:
+                continue
+
+            slope = max(cosine, np.float32(GRAZING))
+            tangent = np.sqrt(max(np.float32(0), np.float32(1) / (slope * slope) - np.float32(1)))
+            allowance = z / focal_px[c, 0] * (np.float32(1) + np.float32(1.5) * tangent)
+            row, column = int(v), int(u)
+            lowest, highest = np.float32(np.inf), np.float32(0)
+            for y in range(max(0, row - 1), min(height, row + 2)):
+                for x in range(max(0, column - 1), min(width, column + 2)):
+                    here = depth[c, y, x] if depth[c, y, x] > 0 else np.float32(np.inf)
+                    lowest, highest = min(lowest, here), max(highest, here)
+            surface = depth[c, row, column]
+            if surface > 0 and z > surface + allowance:
+                continue
+            is_clear = highest - lowest <= np.float32(4) * allowance
+
+            left, top = int(np.floor(u - np.float32(0.5))), int(np.floor(v - np.float32(0.5)))
+            a, b = u - np.float32(0.5) - left, v - np.float32(0.5) - top
+            x0, x1 = max(left, 0), min(left + 1, width - 1)
+            y0, y1 = max(top, 0), min(top + 1, height - 1)
+            upper_left, upper_right = (1 - a) * (1 - b), a * (1 - b)
+            lower_left, lower_right = (1 - a) * b, a * b
+            p = pictures[c]
+            alpha = (
+                upper_left * p[y0, x0, 3] + upper_right * p[y0, x1, 3]
+                + lower_left * p[y1, x0, 3] + lower_right * p[y1, x1, 3]
+            )  # fmt: skip
+            weight = cosine**FACING_POWER * max(alpha, np.float32(DOUBTFUL)) ** 2
+            if not is_clear:
+                weight *= np.float32(DOUBTFUL)
+            total[n] += weight
+            for k in range(3):
+                color[n, k] += weight * (
+                    upper_left * p[y0, x0, k] + upper_right * p[y0, x1, k]
+                    + lower_left * p[y1, x0, k] + lower_right * p[y1, x1, k]
+                )  # fmt: skip
+        if total[n] > 0:
+            color[n] /= total[n]
+    return color, total

@@ -1,0 +1,118 @@
+"""UV atlas of a mesh, and a texture baked from pictures of it. This module does not know what made the pictures."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from maquette.core.camera import Camera
+from maquette.core.errors import BadInput
+from maquette.core.rotation import normalize
+from maquette.kernels.bake import blend
+from maquette.kernels.triangle import rasterize
+from maquette.representations.mesh import Mesh
+
+PADDING_PX = 3
+"""Texels between charts, so that bilinear lookups at their borders meet no neighbour."""
+BARELY_SEEN = 1e-4
+"""Sum of weights (a square view counts 1) below which neighbours know the color of a texel better than the views do."""
+
+
+@dataclass(frozen=True)
+class Texels:
+    """The texels of an atlas that lie on the surface, in row order."""
+
+    inside: Bool[Tensor, "height width"]
+    points: Float[Tensor, "texels 3"]
+    normals: Float[Tensor, "texels 3"]
+
+
+def unwrap(mesh: Mesh, size: int) -> Mesh:
+    """The mesh with `uv` for a square texture of `size` texels; vertices on seams are doubled (xatlas).
+
+    Colors on vertices go along; a texture is dropped.
+    """
+    import xatlas
+
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy().astype(np.uint32))
+    pack = xatlas.PackOptions()
+    pack.resolution, pack.padding = size, PADDING_PX
+    atlas.generate(pack_options=pack)
+    source, faces, uv = atlas[0]
+    source = torch.from_numpy(source.astype(np.int64))
+    colors = None if mesh.vertex_colors is None else mesh.vertex_colors[source]
+    return replace(
+        mesh, vertices=mesh.vertices[source], faces=torch.from_numpy(faces.astype(np.int64)), vertex_colors=colors,
+        uv=torch.from_numpy(uv), texture=None,
+    )  # fmt: skip
+
+
+def texels(mesh: Mesh, size: int) -> Texels:
+    """Where each texel centre of a square atlas lies on the mesh, by rasterising the atlas as a flat picture."""
+    flat = torch.cat([mesh.uv * size, torch.ones(len(mesh.uv), 1)], dim=-1)
+    index, _, barycentric = rasterize(
+        flat, mesh.faces, camera_from_world=torch.eye(4)[None], focal_px=torch.ones(1, 2),
+        center_px=torch.zeros(1, 2), height=size, width=size,
+    )  # fmt: skip
+    inside = index[0] >= 0
+    corners = mesh.faces[index[0][inside].long()]
+    weights = barycentric[0][inside][..., None]
+    normals = normalize((mesh.vertex_normals()[corners] * weights).sum(1))
+    return Texels(inside, (mesh.vertices[corners] * weights).sum(1), normals)
+
+
+def bake(
+    mesh: Mesh,
+    camera: Camera,
+    images: Float[Tensor, "cameras height width 3"],
+    alpha: Float[Tensor, "cameras height width"],
+    *,
+    size: int,
+) -> Mesh:
+    """Paint an unwrapped mesh with what the pictures show of it; sRGB, `size` x `size` texels.
+
+    A texel takes the mean of all views that see it, weighted by alpha, by how squarely they see it, and by whether
+    silhouettes are near. Texels that no view sees well take the color of the seen ones nearest in space, texels between charts that
+    of the nearest in the atlas. Raises BadInput if no view sees anything.
+    """
+    target = texels(mesh, size)
+    lens = {"camera_from_world": camera.camera_from_world, "focal_px": camera.focal_px, "center_px": camera.center_px}
+    _, depth, _ = rasterize(mesh.vertices, mesh.faces, **lens, height=camera.height, width=camera.width)
+    pictures = torch.cat([images, alpha[..., None]], dim=-1)
+    colors, weight = blend(target.points, target.normals, pictures=pictures, depth=depth, **lens)
+    if not (weight > 0).any():
+        raise BadInput("no view sees the mesh", "pass cameras that look at it from outside")
+    is_known = weight > min(BARELY_SEEN, float(weight.max()) / 2)
+    colors = _fill_from_neighbours(target.points, colors, is_known)
+    return replace(mesh, texture=_spread(target.inside, colors))
+
+
+def _fill_from_neighbours(
+    points: Float[Tensor, "texels 3"], colors: Float[Tensor, "texels 3"], known: Bool[Tensor, " texels"]
+) -> Float[Tensor, "texels 3"]:
+    """Unknown colors become the mean of the four nearest known ones, weighted by inverse distance."""
+    from scipy.spatial import cKDTree
+
+    if known.all():
+        return colors
+    distance, index = cKDTree(points[known].numpy()).query(points[~known].numpy(), k=min(4, int(known.sum())))
+    distance, index = torch.from_numpy(distance).reshape(len(distance), -1), torch.from_numpy(index)
+    share = 1 / (distance + 1e-6)
+    share = (share / share.sum(-1, keepdim=True)).float()
+    near = colors[known][index.reshape(share.shape)]
+    filled = colors.clone()
+    filled[~known] = (near * share[..., None]).sum(1)
+    return filled
+
+
+def _spread(inside: Bool[Tensor, "height width"], colors: Float[Tensor, "texels 3"]) -> Float[Tensor, "height width 3"]:
+    """An image with `colors` where `inside` is true and the nearest of them elsewhere."""
+    from scipy import ndimage
+
+    image = torch.zeros(*inside.shape, 3)
+    image[inside] = colors
+    rows, columns = ndimage.distance_transform_edt(~inside.numpy(), return_distances=False, return_indices=True)
+    return image[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()].clamp(0, 1)
