@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from maquette.core import BadInput, Notice, Preview, Progress, Result, Scalar, orbit, turntable
+from maquette.core import BadInput, Notice, Preview, Progress, Result, Scalar, Streams, orbit, turntable
 from maquette.core.schedule import Constant, Exponential
 from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
 from maquette.pipelines import PIPELINES, im3d
@@ -130,6 +130,26 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(loss(10, 0.2, 1, 0), (10 * terms[0] + 0.2 * terms[1] + terms[2]).mean())
     for index, term in enumerate(terms):
         torch.testing.assert_close(loss(*(3.0 * (i == index) for i in range(4))), 3 * term.mean())
+
+
+def test_every_view_is_compared_once_before_any_is_again():
+    config = replace(im3d.PAPER, views=10, batch_views=4)
+    chosen = torch.cat([im3d.views_of_step(config, Streams(3), step) for step in range(10)]).view(4, 10)
+    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in chosen)
+    assert len({tuple(epoch.tolist()) for epoch in chosen}) == 4
+
+
+def test_views_on_white_are_laid_on_every_background():
+    camera = turntable(2, size=32)
+    rgba = TOY.look(camera)
+    config = replace(im3d.TINY, backgrounds=((1.0, 1.0, 1.0), (0.0, 0.5, 0.0)))
+    white, green = im3d.on_backgrounds(config, PYRAMID, rgba)
+    torch.testing.assert_close(white.color, rgba[..., :3])
+    own = rgba[..., :3] - (1 - rgba[..., 3:])
+    torch.testing.assert_close(green.color, own + (1 - rgba[..., 3:]) * torch.tensor([0.0, 0.5, 0.0]))
+    torch.testing.assert_close(green.features[0], PYRAMID.features(green.color)[0])
+    assert torch.equal(green.of(torch.tensor([1])).color[0], green.color[1])
+    assert run(config, RenderOracle(TOY.look, image_size=32))[-1].report["iterations"] == 4
 
 
 # --- what comes out

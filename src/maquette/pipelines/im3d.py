@@ -45,7 +45,7 @@ ElevationEstimator = Callable[[Float[Tensor, "images height width 3"]], float]  
 
 
 RATES = optim.Rates(
-    means=Exponential(3e-3, 6e-5, 1200),
+    means=Exponential(3e-3, 3e-4, 1200),
     log_scales=Constant(1e-2),
     quats=Constant(1e-2),
     logit_opacities=Constant(5e-2),
@@ -195,7 +195,11 @@ def run(
     cloud, adam, noticed = optim.leaves(state.cloud), state.adam, state.noticed
     rgba, seconds = state.rgba, state.seconds
     sampler.evaluations = state.evaluations
-    targets, white, size = _targets(config, encoder, rgba), rgba.new_ones(3), (config.resolution, config.resolution)
+    targets, white, size = (
+        on_backgrounds(config, encoder, rgba),
+        rgba.new_ones(3),
+        (config.resolution, config.resolution),
+    )
     for step in range(state.step, config.iterations):
         if step in config.regenerates_at:
             # Noise the renders and denoise them under the same condition; they are the new targets.
@@ -207,11 +211,11 @@ def run(
                 noise = torch.randn(latents.shape, generator=draw.generator(f"noise/{step}")).to(latents)
                 noisy = add_noise(latents, noise, alpha_bar_at(prior.alphas_cumprod, strength))
             rgba = yield from sampler.views(noisy, strength, config.refine_steps, seconds)
-            targets, noticed = _targets(config, encoder, rgba), density.start(cloud)
+            targets, noticed = on_backgrounds(config, encoder, rgba), density.start(cloud)
             yield Preview(step, rgba[..., :3])
 
         with _timed(seconds, "fit"):
-            chosen, target = _batch(config, draw, step), targets[step % len(targets)]
+            chosen, target = views_of_step(config, draw, step), targets[step % len(targets)]
             seen = render_gaussians(cloud, camera[chosen], background=target.background, probe=True)
             loss = image_loss(config.weights, encoder, seen.color, seen.alpha, target.of(chosen))
             loss.backward()
@@ -259,6 +263,27 @@ class Target:
     def of(self, views: Int[Tensor, " chosen"]) -> "Target":
         """Some of the views."""
         return Target(self.background, self.color[views], self.alpha[views], [x[views] for x in self.features])
+
+
+def views_of_step(config: Config, draw: Streams, step: int) -> Int[Tensor, " chosen"]:
+    """Which views are compared at `step`: all of them in a random order before any comes again."""
+    first = step * config.batch_views
+    wanted = range(first, first + config.batch_views)
+    orders = {
+        epoch: torch.randperm(config.views, generator=draw.generator(f"order/{epoch}"))
+        for epoch in {i // config.views for i in wanted}
+    }
+    return torch.stack([orders[i // config.views][i % config.views] for i in wanted])
+
+
+@torch.no_grad()
+def on_backgrounds(config: Config, encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Target]:
+    """The views, which come on white, over every background of the run."""
+    alpha, targets = rgba[..., 3], []
+    for background in rgba.new_tensor(config.backgrounds):
+        color = change_background(rgba[..., :3], alpha, rgba.new_ones(3), background)
+        targets.append(Target(background, color, alpha, encoder.features(color)))
+    return targets
 
 
 def image_loss(
@@ -360,27 +385,6 @@ def _load(path: Path, identity: dict, device: torch.device) -> _State | None:
         )
     fit = resume.unpack(tensors, values)
     return _State(values["step"], tensors["rgba"], *fit, values["seconds"], values["evaluations"])
-
-
-def _batch(config: Config, draw: Streams, step: int) -> Tensor:
-    """The views of this step: all of them in a random order before any comes again."""
-    first = step * config.batch_views
-    wanted = range(first, first + config.batch_views)
-    orders = {
-        epoch: torch.randperm(config.views, generator=draw.generator(f"order/{epoch}"))
-        for epoch in {i // config.views for i in wanted}
-    }
-    return torch.stack([orders[i // config.views][i % config.views] for i in wanted])
-
-
-@torch.no_grad()
-def _targets(config: Config, encoder: Encoder, rgba: Float[Tensor, "views size size 4"]) -> list[Target]:
-    """The views over every background of the run."""
-    alpha, targets = rgba[..., 3], []
-    for background in rgba.new_tensor(config.backgrounds):
-        color = change_background(rgba[..., :3], alpha, rgba.new_ones(3), background)
-        targets.append(Target(background, color, alpha, encoder.features(color)))
-    return targets
 
 
 def _resized(images: Float[Tensor, "views _ _ channel"], size: int) -> Float[Tensor, "views {size} {size} channel"]:
