@@ -25,6 +25,8 @@ SOFTEN = 0.4
 """Standard deviation of the blur of the density in cells, so that nothing slips through between grid points."""
 CRUMB = 5e-4
 """Separate parts with less than this share of the solid cells are dropped: lost Gaussians, not the stem of an apple."""
+FLAKE = 8
+"""Closed surfaces with fewer faces are leftovers of edge collapses."""
 CLOSE = 3
 """Hollow shells are filled through gaps up to twice this many cells wide."""
 
@@ -200,10 +202,13 @@ def untangle(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     """Make each edge belong to two faces again where edge collapses have pinched a closed surface.
 
     Faces that lie upon each other cancel. Then each vertex is doubled for every fan of faces that hangs together around
-    it, so surfaces that touch in a point or along an edge come apart.
+    it, so surfaces that touch in a point or along an edge come apart; flakes with fewer faces than an octahedron go.
     """
-    _, group, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
-    faces = faces[count[group.ravel()] == 1]
+    _, group = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
+    side = np.where((faces < np.roll(faces, -1, axis=1)).sum(1) == 2, 1, -1)  # even or odd order of the corners
+    surplus = np.bincount(group.ravel(), side)[group.ravel()] * side > 0
+    _, first = np.unique(group.ravel()[surplus], return_index=True)
+    faces = faces[np.nonzero(surplus)[0][first]]
     start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()  # the edge that begins at each corner
     following = np.roll(np.arange(faces.size).reshape(-1, 3), -1, axis=1).ravel()
     edge = np.minimum(start, end).astype(np.int64) * len(vertices) + np.maximum(start, end)
@@ -221,9 +226,13 @@ def untangle(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
 
     proper = fans(count[group] == 2, np.zeros(faces.size))
     fan = fans(np.ones(faces.size, bool), proper)  # at a pinched edge, faces of one proper fan belong together
+    corner = fan.reshape(-1, 3)
+    part = _components(np.roll(corner, 1, axis=1).ravel(), fan, fan.max(initial=-1) + 1)[corner[:, 0]]
+    corner = corner[np.bincount(part)[part] >= FLAKE] if len(corner) else corner
+    used, renumbered = np.unique(corner, return_inverse=True)
     source = np.zeros(fan.max(initial=-1) + 1, np.int64)
     source[fan] = start
-    return vertices[source], fan.reshape(-1, 3).astype(np.int64)
+    return vertices[source[used]], renumbered.reshape(-1, 3)
 
 
 def _numbered(edges: np.ndarray) -> np.ndarray:

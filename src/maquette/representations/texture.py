@@ -75,8 +75,8 @@ def bake(
     """Paint an unwrapped mesh with what the pictures show of it; sRGB, `size` x `size` texels.
 
     A texel takes the mean of all views that see it, weighted by alpha, by how squarely they see it, and by whether
-    silhouettes are near. Texels that no view sees well take the color of the seen ones nearest in space, texels between charts that
-    of the nearest in the atlas. Raises BadInput if no view sees anything.
+    silhouettes are near. Texels that no view sees well take the color of the seen ones nearest in space, texels
+    between charts that of the nearest in the atlas. Raises BadInput if no view sees anything.
     """
     target = texels(mesh, size)
     lens = {"camera_from_world": camera.camera_from_world, "focal_px": camera.focal_px, "center_px": camera.center_px}
