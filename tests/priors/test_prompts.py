@@ -538,11 +538,10 @@ def test_negation_is_said_to_be_not_understood():
         understand("not a dog")
 
 
-@pytest.mark.parametrize("noun", sorted(shipped().nouns.values()))
-def test_every_known_noun_is_kept_with_a_color(noun):
-    answer = understand(f"a red {noun}")
-    assert answer.understood == f"a red {noun}"
-    assert answer.notice is None
+def test_every_known_noun_is_kept_with_a_color():
+    answers = [understand(f"a red {noun}") for noun in shipped().nouns.values()]
+    assert len(answers) > 1000
+    assert [answer for answer in answers if answer.understood != answer.given or answer.notice] == []
 
 
 def test_answers_are_fixed_points_with_known_words_only():
@@ -603,10 +602,10 @@ def test_bad_text_is_refused_at_once(bad):
 @pytest.mark.parametrize("bad", [None, 3, b"a car", ["a car"]])
 def test_other_types_are_refused(bad):
     with pytest.raises(BadInput, match="expected text"):
-        understand.__wrapped__(bad) if hasattr(understand, "__wrapped__") else understand(bad)
+        understand(bad)
 
 
-@pytest.mark.parametrize("prompt", ["a 🚗 car", "\u202ea car", "../a/car.obj", "a café car", "a car ‮"])
+@pytest.mark.parametrize("prompt", ["a 🚗 car", "\u202ea car", "../a/car.obj", "a càr", "a car ‮"])
 def test_strange_signs_beside_known_words_do_no_harm(prompt):
     assert understand(prompt).understood == "a car"
 
@@ -646,7 +645,7 @@ def test_vocabulary_lists_what_is_shipped():
     known = vocabulary()
     assert list(known) == ["nouns", "colors", "attributes", "function words"]
     assert set(known["colors"]) == set(PALETTE)
-    assert {"pine tree", "car", "sci-fi crate"} <= set(known["nouns"])
+    assert {"pine tree", "car", "jack-o'-lantern"} <= set(known["nouns"])
     assert {"wooden", "small"} <= set(known["attributes"])
     assert {"a", "with", "on"} <= set(known["function words"])
     words = set(caption_words())

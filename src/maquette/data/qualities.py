@@ -38,7 +38,7 @@ def survey() -> dict[str, str]:
     try:
         from matplotlib.colors import CSS4_COLORS, XKCD_COLORS
     except ImportError as error:
-        raise MissingExtra("the color names of matplotlib are needed", "pip install matplotlib") from error
+        raise MissingExtra("the color names of matplotlib are needed", "pip install maquette[vocabulary]") from error
     named = {name.removeprefix("xkcd:"): value for name, value in XKCD_COLORS.items()}
     return {name: value for name, value in (CSS4_COLORS | named).items() if not RUDE.search(name) and "/" not in name}
 
@@ -129,4 +129,5 @@ def nearest_qualities(known: Known, wordnet: WordNet, named: dict[str, str]) -> 
     colors, materials = nearest_colors(named, known, wordnet), nearest_materials(known, wordnet)
     strong = {word: quality for word, quality in materials.items() if quality not in COLORED}
     found = materials | nearest_adjectives(known, colors, wordnet) | colors | strong | SAID
-    return {word: quality for word, quality in found.items() if word not in known.attributes}
+    taken = {spoken(word) for word in known.attributes}
+    return {word: quality for word, quality in found.items() if word not in taken}

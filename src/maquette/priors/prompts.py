@@ -113,8 +113,8 @@ def caption_words() -> list[str]:
     return sorted(shipped().words)
 
 
-def understand(prompt: str) -> Understood:
-    """Say `prompt` in words that the pocket prior knows.
+def understand(prompt: object) -> Understood:
+    """Say `prompt`, a text, in words that the pocket prior knows.
 
     Raises BadInput for what is no text, is empty, too long or has control characters, and for a sentence that names no
     known thing; the next step then has suggestions.

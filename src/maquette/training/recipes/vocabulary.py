@@ -58,22 +58,15 @@ def main(config: Config) -> None:
 def english(wordnet: WordNet) -> set[str]:
     """Single English words with their regular forms and the irregular ones."""
     verbs = {word for word in wordnet.verbs if word.isalpha()}
-    others = (*wordnet.noun_senses, *wordnet.adjective_senses, *wordnet.adverbs)
-    plain = {word for word in others if word.isalpha() and word.isascii()}
-    forms = {word + end for word in verbs for end in ("s", "ed", "d", "ing")}
-    forms |= {word[:-1] + "ing" for word in verbs if word[-1] == "e"}
-    doubled = {word + word[-1] + end for word in verbs for end in ("ed", "ing")}
-    compared = {word + end for word in wordnet.adjective_senses if word.isalpha() for end in ("er", "est", "r", "st")}
-    return (
-        plain
-        | verbs
-        | forms
-        | doubled
-        | compared
-        | {word + "s" for word in plain}
-        | wordnet.plurals.keys()
-        | wordnet.verb_forms.keys()
-    )
+    adjectives = {word for word in wordnet.adjective_senses if word.isalpha()}
+    others = {
+        word for word in (*wordnet.noun_senses, *adjectives, *wordnet.adverbs) if word.isalpha() and word.isascii()
+    }
+    stems = {word.removesuffix("e") for word in verbs} | {word + word[-1] for word in verbs}
+    forms = {stem + end for stem in stems for end in ("ed", "ing")} | {word + "ing" for word in verbs}
+    compared = {word.removesuffix("e") + end for word in adjectives for end in ("er", "est")}
+    plurals = {word + "s" for word in others | verbs}
+    return others | verbs | forms | compared | plurals | wordnet.plurals.keys() | wordnet.verb_forms.keys()
 
 
 def mistakable(candidates: Iterable[str], lexicon: Lexicon) -> list[str]:
