@@ -83,7 +83,8 @@ def third_party_imports() -> dict[str, set[str]]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
-    optional = {canonicalize_name(Requirement(text).name) for text in PROJECT["optional-dependencies"]["cuda"]}
+    extras = PROJECT["optional-dependencies"]
+    optional = {canonicalize_name(Requirement(text).name) for text in extras["cuda"] + extras["vocabulary"]}
     homes = packages_distributions()
     used = {canonicalize_name(homes.get(top, [top])[0]): files for top, files in third_party_imports().items()}
     assert {name: files for name, files in used.items() if name not in declared | optional} == {}

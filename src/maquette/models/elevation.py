@@ -18,7 +18,9 @@ class ElevationRegressor(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, features: int = 4608, hidden: int = 256):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(features, affine=False), nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1)
+        )
 
     def forward(self, features: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
         return torch.sigmoid(self.layers(features)[:, 0]) * HIGHEST

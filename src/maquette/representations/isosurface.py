@@ -226,12 +226,12 @@ def untangle(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
 
     proper = fans(count[group] == 2, np.zeros(faces.size))
     fan = fans(np.ones(faces.size, bool), proper)  # at a pinched edge, faces of one proper fan belong together
-    corner = fan.reshape(-1, 3)
-    part = _components(np.roll(corner, 1, axis=1).ravel(), fan, fan.max(initial=-1) + 1)[corner[:, 0]]
-    corner = corner[np.bincount(part)[part] >= FLAKE] if len(corner) else corner
-    used, renumbered = np.unique(corner, return_inverse=True)
-    source = np.zeros(fan.max(initial=-1) + 1, np.int64)
+    num_fans = int(fan.max(initial=-1)) + 1
+    source = np.zeros(num_fans, np.int64)
     source[fan] = start
+    part = _components(fan, fan[following], num_fans)[fan[::3]]
+    kept = fan.reshape(-1, 3)[np.bincount(part)[part] >= FLAKE]
+    used, renumbered = np.unique(kept, return_inverse=True)
     return vertices[source[used]], renumbered.reshape(-1, 3)
 
 

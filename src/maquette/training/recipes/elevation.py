@@ -53,17 +53,17 @@ def main(config: Config) -> None:
     y = torch.tensor([rows[i].elevation_deg for i in chosen]).deg2rad().float()
     test = torch.tensor([rows[i].key in held_out for i in chosen])
     model = ElevationRegressor(features=x.shape[1])
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.2)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     train = (~test).nonzero()[:, 0]
     for _ in range(config.steps):
         batch = train[torch.randint(len(train), (256,))]
-        noisy = x[batch] * (1 + 0.05 * torch.randn_like(x[batch]))
-        loss = torch.nn.functional.smooth_l1_loss(model(noisy), y[batch], beta=0.05)
+        loss = torch.nn.functional.smooth_l1_loss(model(x[batch]), y[batch], beta=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
+    model.eval()
     with torch.no_grad():
         error = (model(x[test]) - y[test]).abs().rad2deg()
     print(
