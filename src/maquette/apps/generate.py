@@ -54,7 +54,7 @@ def generate(
 ) -> Asset:
     """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
 
-    `overrides` are `quality` ("draft", "standard", "paper") or fields of the pipeline's configuration. With `out`,
+    `overrides` are `quality` ("standard", "paper", "tiny") or fields of the pipeline's configuration. With `out`,
     the files
     of `maquette generate` are written there as well. Raises BadInput for what cannot be understood.
     """
