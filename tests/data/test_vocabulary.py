@@ -29,6 +29,7 @@ NOUNS = [
     (14, 7, ["red"], 1, "a color"),
     (15, 7, ["crimson"], 14, "a deep red"),
     (16, 18, ["cur"], 11, "an offensive term for a person"),
+    (17, 5, ["cur"], 4, "a breed"),
 ]
 
 

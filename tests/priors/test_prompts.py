@@ -1,5 +1,6 @@
 """Words of a prompt against what a person expects of them; expectations were written down before the table existed."""
 
+import json
 import re
 import time
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from maquette.core.color import PALETTE
 from maquette.core.errors import BadInput
-from maquette.priors.lexicon import key_of, read_lexicon, shipped, singulars
+from maquette.priors.lexicon import FOLDER, key_of, read_lexicon, shipped, singulars
 from maquette.priors.prompts import MOST_WORDS, caption_words, suggestions, understand, vocabulary
 
 # word: what a person would accept, best first. The tables were tuned on this one.
@@ -623,6 +624,28 @@ def test_the_longest_prompts_are_quick(prompt):
     assert time.process_time() - start < 1.5
 
 
+def test_what_the_encoder_cannot_read_is_left_out_and_said():
+    answer = understand("a red car with a blue roof next to a green tree next to a brown house on a big table")
+    assert answer.understood == "a red car with a blue roof next to a green tree next to a brown house"
+    assert answer.ignored == ("big", "table")
+    assert "left out: big, table" in answer.notice
+    front = understand("a red car with a blue roof next to a green tree next to a brown house, seen from the front")
+    assert front.understood == "a red car with a blue roof next to a green tree, seen from the front"
+
+
+def test_articles_are_those_of_the_captions():
+    for prompt in ("a ufo", "an apple", "an one-story building", "bacon", "flowers", "an uzi", "a wheat"):
+        assert understand(prompt).understood == prompt
+    assert understand("ufo").understood == "a ufo"
+    assert understand("an automobile and a android").understood == "a car and a robot"
+
+
+def test_the_shipped_tokenizer_has_every_word():
+    tokenizer = FOLDER.parent / "multiview" / "tokenizer" / "tokenizer.json"
+    tokens = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
+    assert set(caption_words()) <= set(tokens)
+
+
 def test_a_color_alone_is_no_thing():
     with pytest.raises(BadInput, match="red is what a thing can be, not a thing"):
         understand("red")
@@ -662,8 +685,6 @@ def test_tables_lead_only_to_known_words():
 
 
 def test_reading_is_quick_and_small():
-    from maquette.priors.lexicon import FOLDER
-
     start = time.process_time()
     read_lexicon(FOLDER)
     assert time.process_time() - start < 0.25  # about 0.02 s on an idle core
