@@ -634,7 +634,7 @@ def test_what_the_encoder_cannot_read_is_left_out_and_said():
 
 
 def test_articles_are_those_of_the_captions():
-    for prompt in ("a ufo", "an apple", "an one-story building", "bacon", "flowers", "an uzi", "a wheat"):
+    for prompt in ("a ufo", "an apple", "a one-story building", "bacon", "flowers", "an uzi", "a wheat"):
         assert understand(prompt).understood == prompt
     assert understand("ufo").understood == "a ufo"
     assert understand("an automobile and a android").understood == "a car and a robot"
