@@ -195,11 +195,8 @@ def run(
     cloud, adam, noticed = optim.leaves(state.cloud), state.adam, state.noticed
     rgba, seconds = state.rgba, state.seconds
     sampler.evaluations = state.evaluations
-    targets, white, size = (
-        on_backgrounds(config, encoder, rgba),
-        rgba.new_ones(3),
-        (config.resolution, config.resolution),
-    )
+    targets, white = on_backgrounds(config, encoder, rgba), rgba.new_ones(3)
+    size = (config.resolution, config.resolution)
     for step in range(state.step, config.iterations):
         if step in config.regenerates_at:
             # Noise the renders and denoise them under the same condition; they are the new targets.
