@@ -320,7 +320,7 @@ def _with_article(chunk: _Chunk, said: list[tuple[str, str]], lexicon: Lexicon) 
     takes_none = head is not None and (head.thing in lexicon.bare or head.thing in lexicon.parts)
     is_free = takes_none or chunk.link in ("of", "in", ",", "and")
     if head and (chunk.article or not is_free):
-        text = ("an " if text[0] in "aeiou" and not text.startswith("ufo") else "a ") + text
+        text = ("an " if text[0] in "aeiou" and not text.startswith(("ufo", "one-", "uni")) else "a ") + text
     elif chunk.some and not head:
         text = "some " + text
     return text if chunk.link in (None, ",") else f"{chunk.link} {text}"
