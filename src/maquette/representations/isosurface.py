@@ -17,14 +17,14 @@ from maquette.representations.gaussians import GaussianCloud
 
 FAINT = 0.02
 """Gaussians less opaque than this are fog that no surface is made of."""
-LEVELS = np.geomspace(0.1, 4.0, 33)
-"""Densities that may become the surface."""
+LEVELS = np.geomspace(0.1, 1.0, 25)
+"""Densities that may become the surface. Above the last, a sheet of opaque discs breaks up between the grid points."""
 NUM_RAYS = 12_000
 """Pixels that are asked which of them."""
 SOFTEN = 0.4
 """Standard deviation of the blur of the density in cells, so that nothing slips through between grid points."""
-CRUMB = 5e-4
-"""Separate parts with less than this share of the solid cells are dropped: lost Gaussians, not the stem of an apple."""
+CRUMB = 0.003
+"""Separate parts with less than this share of the Gaussians of the largest part are dropped: lost ones, not a stem."""
 FLAKE = 8
 """Closed surfaces with fewer faces are leftovers of edge collapses."""
 CLOSE = 3
@@ -38,12 +38,14 @@ class DensityGrid:
     density: Float[Tensor, "x y z"]
     origin: Float[Tensor, " 3"]
     step: float
+    centers: Float[np.ndarray, "gaussians 3"]
+    """Of the Gaussians that it was made from."""
 
 
 def density_grid(cloud: GaussianCloud, resolution: int) -> DensityGrid:
     """The density around all that is solid in the cloud; the longest side of that box takes `resolution` cells.
 
-    A coarse grid over everything finds the box first, so a lost Gaussian far away does not cost resolution.
+    Coarse grids find the box first, so a lost Gaussian far away does not cost resolution.
     """
     cloud = cloud.detach().to("cpu").to(torch.float32)
     cloud = cloud.select(cloud.opacities > FAINT)
@@ -53,8 +55,11 @@ def density_grid(cloud: GaussianCloud, resolution: int) -> DensityGrid:
     low, high = (cloud.means - reach).amin(0), (cloud.means + reach).amax(0)
     if not (torch.isfinite(high - low).all() and (high > low).any()):
         raise BadInput("the cloud has no finite extent; expected finite means and positive scales", "drop such rows")
-    coarse = _sample(cloud, low, high, resolution // 2)
-    low, high = _box_of_the_solid(coarse)
+    for _ in range(4):
+        before = float((high - low).max())
+        low, high = _box_of_the_solid(_sample(cloud, low, high, resolution // 2))
+        if float((high - low).max()) > 0.7 * before:
+            break
     return _sample(cloud, low, high, resolution)
 
 
@@ -68,25 +73,35 @@ def _sample(cloud: GaussianCloud, low: Tensor, high: Tensor, resolution: int) ->
     for axis in range(3):  # closed at the border whatever reaches over it
         density.select(axis, 0).zero_()
         density.select(axis, -1).zero_()
-    return DensityGrid(density, origin, step)
+    return DensityGrid(density, origin, step, cloud.means.numpy())
 
 
 def _box_of_the_solid(grid: DensityGrid) -> tuple[Tensor, Tensor]:
     """The corners of a box, two cells wider than what is above the lowest level, crumbs left aside."""
-    from scipy import ndimage
 
-    labels, count = ndimage.label(grid.density.numpy() > LEVELS[0])
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    if count == 0:
+    density = grid.density.numpy()
+    if density.max() <= LEVELS[0]:
         raise BadInput(
-            f"the Gaussians are too faint for a surface: density {grid.density.max():.3f}, expected {LEVELS[0]}",
+            f"the Gaussians are too faint for a surface: density {density.max():.3f}, expected {LEVELS[0]}",
             "fit longer, or drop what is transparent",
         )
-    boxes = ndimage.find_objects(labels)
-    kept = [box for box, size in zip(boxes, sizes, strict=True) if size >= CRUMB * sizes.sum()]
-    first = torch.tensor([min(where[axis].start for where in kept) for axis in range(3)])
-    last = torch.tensor([max(where[axis].stop - 1 for where in kept) for axis in range(3)])
+    filled = density > LEVELS[0]
+    where = np.argwhere(filled & ~crumbs(grid, filled))
+    first, last = torch.from_numpy(where.min(0)), torch.from_numpy(where.max(0))
     return grid.origin + (first - 2) * grid.step, grid.origin + (last + 2) * grid.step
+
+
+def crumbs(grid: DensityGrid, solid: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    """The cells of parts that hold few Gaussians; counted and not weighed, because a leaf weighs next to nothing."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(solid, ndimage.generate_binary_structure(3, 3))
+    near = ndimage.maximum_filter(labels, 3)  # the cell of a flat Gaussian may itself not be solid
+    cells = np.rint((grid.centers - grid.origin.numpy()) / grid.step)
+    cells = cells[((cells >= 0) & (cells < labels.shape)).all(1)].astype(np.int64)
+    members = np.bincount(near[tuple(cells.T)], minlength=count + 1)
+    members[0] = 0
+    return solid & (members < CRUMB * members.max())[labels]
 
 
 def silhouette_level(grid: DensityGrid, camera: Camera, alpha: Float[Tensor, "cameras height width"]) -> float:
@@ -147,14 +162,10 @@ def isosurface(grid: DensityGrid, level: float) -> tuple[Float[np.ndarray, "vert
             "choose a lower level or leave it to us",
         )
     filled = ndimage.binary_fill_holes(solid | hollows(density >= level / 3))
-    labels, _ = ndimage.label(filled, ndimage.generate_binary_structure(3, 3))
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    crumbs = (sizes < CRUMB * sizes.sum())[labels] & filled
     # The logarithm of a Gaussian tail is smooth, so linear interpolation between grid points finds the surface well.
     height = np.log(np.maximum(density, level / 20) / level)
     height[filled & ~solid] = np.log(20)
-    height[crumbs] = -np.log(20)
+    height[crumbs(grid, filled)] = -np.log(20)
     vertices, faces, _, _ = marching_cubes(height, 0.0)
     vertices = vertices.astype(np.float64) * grid.step + grid.origin.numpy()
     return vertices, outward(vertices, faces)

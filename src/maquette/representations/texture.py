@@ -16,8 +16,8 @@ from maquette.representations.mesh import Mesh
 
 PADDING_PX = 3
 """Texels between charts, so that bilinear lookups at their borders meet no neighbour."""
-BARELY_SEEN = 1e-4
-"""Sum of weights (a square view counts 1) below which neighbours know the color of a texel better than the views do."""
+BARELY_SEEN, WELL_SEEN = 1e-4, 1e-2
+"""Sums of weights (a square view counts 1): texels below the first take their color from texels above the second."""
 
 
 @dataclass(frozen=True)
@@ -85,26 +85,26 @@ def bake(
     colors, weight = blend(target.points, target.normals, pictures=pictures, depth=depth, **lens)
     if not (weight > 0).any():
         raise BadInput("no view sees the mesh", "pass cameras that look at it from outside")
-    is_known = weight > min(BARELY_SEEN, float(weight.max()) / 2)
-    colors = _fill_from_neighbours(target.points, colors, is_known)
+    well_seen = weight > min(WELL_SEEN, float(weight.max()) / 2)
+    colors = _fill_from_neighbours(target.points, colors, weight < BARELY_SEEN, well_seen)
     return replace(mesh, texture=_spread(target.inside, colors))
 
 
 def _fill_from_neighbours(
-    points: Float[Tensor, "texels 3"], colors: Float[Tensor, "texels 3"], known: Bool[Tensor, " texels"]
+    points: Float[Tensor, "texels 3"],
+    colors: Float[Tensor, "texels 3"],
+    is_wanting: Bool[Tensor, " texels"],
+    is_giving: Bool[Tensor, " texels"],
 ) -> Float[Tensor, "texels 3"]:
-    """Unknown colors become the mean of the four nearest known ones, weighted by inverse distance."""
+    """Wanting texels become the mean of the four nearest giving ones in space, weighted by inverse distance."""
     from scipy.spatial import cKDTree
 
-    if known.all():
-        return colors
-    distance, index = cKDTree(points[known].numpy()).query(points[~known].numpy(), k=min(4, int(known.sum())))
-    distance, index = torch.from_numpy(distance).reshape(len(distance), -1), torch.from_numpy(index)
-    share = 1 / (distance + 1e-6)
+    givers = cKDTree(points[is_giving].numpy())
+    distance, index = givers.query(points[is_wanting].numpy(), k=range(1, min(4, givers.n) + 1))
+    share = 1 / (torch.from_numpy(distance) + 1e-6)
     share = (share / share.sum(-1, keepdim=True)).float()
-    near = colors[known][index.reshape(share.shape)]
     filled = colors.clone()
-    filled[~known] = (near * share[..., None]).sum(1)
+    filled[is_wanting] = torch.einsum("tk,tkc->tc", share, colors[is_giving][torch.from_numpy(index)])
     return filled
 
 

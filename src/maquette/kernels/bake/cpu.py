@@ -51,25 +51,23 @@ def blend_views(points, normals, pictures, depth, camera_from_world, focal_px, c
             is_clear = highest - lowest <= np.float32(4) * allowance
 
             left, top = int(np.floor(u - np.float32(0.5))), int(np.floor(v - np.float32(0.5)))
-            a, b = u - np.float32(0.5) - left, v - np.float32(0.5) - top
-            x0, x1 = max(left, 0), min(left + 1, width - 1)
-            y0, y1 = max(top, 0), min(top + 1, height - 1)
-            upper_left, upper_right = (1 - a) * (1 - b), a * (1 - b)
-            lower_left, lower_right = (1 - a) * b, a * b
-            p = pictures[c]
-            alpha = (
-                upper_left * p[y0, x0, 3] + upper_right * p[y0, x1, 3]
-                + lower_left * p[y1, x0, 3] + lower_right * p[y1, x1, 3]
-            )  # fmt: skip
-            weight = cosine**FACING_POWER * max(alpha, np.float32(DOUBTFUL)) ** 2
+            across, down = u - np.float32(0.5) - left, v - np.float32(0.5) - top
+            alpha, red, green, blue = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for y in range(2):
+                for x in range(2):
+                    pixel = pictures[c, min(max(top + y, 0), height - 1), min(max(left + x, 0), width - 1)]
+                    share = (down if y else 1 - down) * (across if x else 1 - across) * pixel[3]
+                    alpha += share
+                    red += share * pixel[0]
+                    green += share * pixel[1]
+                    blue += share * pixel[2]
+            weight = cosine**FACING_POWER * alpha  # times alpha once more: the colors carry it already
             if not is_clear:
                 weight *= np.float32(DOUBTFUL)
-            total[n] += weight
-            for k in range(3):
-                color[n, k] += weight * (
-                    upper_left * p[y0, x0, k] + upper_right * p[y0, x1, k]
-                    + lower_left * p[y1, x0, k] + lower_right * p[y1, x1, k]
-                )  # fmt: skip
+            total[n] += weight * alpha
+            color[n, 0] += weight * red
+            color[n, 1] += weight * green
+            color[n, 2] += weight * blue
         if total[n] > 0:
             color[n] /= total[n]
     return color, total

@@ -49,12 +49,16 @@ def blend(
     is_seen = is_inside & (distance <= surface[view, row, column] + allowance)
     is_clear = highest[view, row, column] - lowest[view, row, column] <= 4 * allowance
 
+    # Colors are mixed in proportion to their alpha, so nothing of what lies beside the object bleeds in.
+    premultiplied = torch.cat([pictures[..., :3] * pictures[..., 3:], pictures[..., 3:]], dim=-1)
     places = pixels / pixels.new_tensor([width, height]) * 2 - 1
     looks = torch.nn.functional.grid_sample(
-        pictures.permute(0, 3, 1, 2), places[:, None], padding_mode="border", align_corners=False
+        premultiplied.permute(0, 3, 1, 2), places[:, None], padding_mode="border", align_corners=False
     )[:, :, 0]  # (cameras, 4, points)
-    weight = cosine**FACING_POWER * looks[:, 3].clamp(min=DOUBTFUL).square() * torch.where(is_clear, 1.0, DOUBTFUL)
+    alpha = looks[:, 3]
+    seen_color = looks[:, :3] / alpha[:, None].clamp(min=torch.finfo(alpha.dtype).tiny)
+    weight = cosine**FACING_POWER * alpha.square() * torch.where(is_clear, 1.0, DOUBTFUL)
     weight = torch.where(is_seen, weight, 0.0)
     total = weight.sum(0)
-    mean = torch.einsum("cp,ckp->pk", weight, looks[:, :3]) / total.clamp(min=torch.finfo(total.dtype).tiny)[:, None]
+    mean = torch.einsum("cp,ckp->pk", weight, seen_color) / total.clamp(min=torch.finfo(total.dtype).tiny)[:, None]
     return mean, total
