@@ -84,10 +84,11 @@ def test_crumbs_are_dropped_and_separate_parts_stay():
     torch.manual_seed(0)
     left = torch.randn(600, 3) * 0.08
     right = torch.randn(60, 3) * 0.03 + torch.tensor([0.6, 0, 0])
-    crumb = torch.tensor([[0.0, 0.7, 0]])
-    cloud = GaussianCloud.cat([balls(left, 0.03, 0.9), balls(right, 0.03, 0.9), balls(crumb, 0.008, 0.6)])
+    crumbs = torch.tensor([[0.0, 0.7, 0], [0.42, 0.15, 0]])  # outside of the box around the rest, and inside
+    cloud = GaussianCloud.cat([balls(left, 0.03, 0.9), balls(right, 0.03, 0.9), balls(crumbs, 0.015, 0.9)])
     vertices, _ = isosurface(density_grid(cloud, 64), 0.3)
     assert vertices[:, 1].max() < 0.5
+    assert np.linalg.norm(vertices - crumbs[1].numpy(), axis=1).min() > 0.06
     assert vertices[:, 0].max() > 0.6
 
 
@@ -159,6 +160,14 @@ def test_faces_that_lie_upon_each_other_cancel():
     twice_vertices, twice = untangle(vertices, np.concatenate([CUBE, CUBE[:1], CUBE[:1, ::-1]]))
     assert len(twice) == 12
     assert volume(twice_vertices, twice) == pytest.approx(1)
+
+
+def test_flakes_go():
+    tetrahedron = np.array([[8, 10, 9], [8, 9, 11], [9, 10, 11], [10, 8, 11]])
+    vertices = np.concatenate([CORNERS, 5 + CORNERS[[0, 1, 3, 4]]])
+    clean_vertices, clean = untangle(vertices, np.concatenate([CUBE, tetrahedron]))
+    assert len(clean) == 12
+    assert clean_vertices.max() == 1
 
 
 def test_faces_turn_outward():

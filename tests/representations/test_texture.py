@@ -1,9 +1,12 @@
 """UV atlas and baking: charts do not overlap, and a known color field comes back through the pictures of it."""
 
+import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage, sparse
 
 from maquette.core import BadInput, orbit
 from maquette.render.mesh import render_mesh, sample_texture
@@ -45,6 +48,23 @@ def test_charts_lie_in_the_square_do_not_overlap_and_keep_the_surface():
     assert texels(flat, 256).inside.float().mean() > 0.3
     assert torch.equal(flat.vertices[flat.faces], mesh.vertices[mesh.faces])  # face by face, only vertices were doubled
     assert overlap(Mesh(mesh.vertices, mesh.faces, uv=torch.rand(8, 2))) > 0.1  # the measure itself sees overlaps
+
+
+def test_charts_keep_their_distance():
+    size = 64
+    flat = unwrap(box(), size)
+    links = torch.cat([flat.faces[:, [0, 1]], flat.faces[:, [1, 2]]]).T.numpy()
+    graph = sparse.coo_array((np.ones(links.shape[1]), tuple(links)), shape=(len(flat.vertices),) * 2)
+    count, chart = sparse.csgraph.connected_components(graph, directed=False)
+    assert count >= 3
+    seen = render_mesh(  # the atlas as a picture of itself, each chart in its own gray
+        Mesh(torch.cat([flat.uv - 0.5, torch.zeros(len(flat.uv), 1)], -1), flat.faces,
+             vertex_colors=torch.from_numpy(chart + 1.0).float()[:, None].expand(-1, 3)),
+        orbit(0.0, 0.0, radius=100.0, fov_deg=math.degrees(2 * math.atan(0.005)), size=size), supersample=1,
+    ).color[0, :, :, 0].round().numpy()  # fmt: skip
+    farthest, nearest = ndimage.maximum_filter(seen, 3), ndimage.minimum_filter(np.where(seen, seen, 99), 3)
+    assert np.array_equal(np.unique(seen), np.arange(count + 1))
+    assert (farthest == nearest)[farthest > 0].all()  # within one texel of each chart there is no other
 
 
 def test_colors_of_vertices_go_along_to_the_doubled_ones():
