@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from maquette.core.errors import BadInput
 from maquette.data.folder import read_captioned, read_folder
 from maquette.data.procedural import procedural_mesh
-from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, read_store, write_store
+from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, draw_set, read_store, write_store
 from maquette.data.shards import read_index, read_mesh
 
 
@@ -99,3 +100,9 @@ def test_a_broken_caption_file_is_refused(tmp_path, text):
         (tmp_path / "captions.json").write_text(text)
     with pytest.raises(BadInput):
         read_folder(tmp_path)
+
+
+def test_the_category_takes_the_place_of_whole_words_only():
+    mesh = replace(procedural_mesh(0), noun="urn", category="vase", captions=("a burning urn", "a burn"))
+    row, _ = draw_set(lambda _: mesh, 1, 0, PLAIN, seed=0, size=16)
+    assert row.captions == ("a burning urn", "a burn", "a burning vase")

@@ -8,6 +8,7 @@ can be continued after an interruption and comes out the same.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ def draw_set(
 
 def _with_category(mesh: CaptionedMesh) -> tuple[str, ...]:
     """The captions, and for nouns more special than their category one caption that uses the category word."""
-    general = [c.replace(mesh.noun, mesh.category) for c in mesh.captions[:3] if mesh.noun in c]
+    noun = re.compile(rf"\b{re.escape(mesh.noun)}\b")
+    general = [noun.sub(mesh.category, c) for c in mesh.captions[:3] if noun.search(c)]
     return mesh.captions + (tuple(general[-1:]) if mesh.noun != mesh.category else ())
 
 
