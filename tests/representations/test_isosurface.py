@@ -102,6 +102,8 @@ def test_hollow_shells_fill_also_through_a_gap_but_slits_and_cups_do_not():
     assert not filled[~shell & ~inside].any()
     cup = shell & ~boxes(((6, 8, 8), (8, 20, 20)))  # one side is open
     assert not hollows(cup).any()
+    window = boxes(((3, 3, 8), (25, 25, 20))) & ~boxes(((9, 11, 0), (19, 16, 28)), ((9, 10, 12), (19, 17, 16)))
+    assert not hollows(window).any()  # wider inside than at its two openings
     slit = boxes(((6, 6, 6), (22, 12, 22)), ((6, 15, 6), (22, 22, 22)))
     assert not hollows(slit).any()
 

@@ -25,6 +25,8 @@ SOFTEN = 0.4
 """Standard deviation of the blur of the density in cells, so that nothing slips through between grid points."""
 CRUMB = 0.003
 """Separate parts with less than this share of the Gaussians of the largest part are dropped: lost ones, not a stem."""
+HOLLOW = 64
+"""Cells that must be left of a hollow once its walls have been thickened to close gaps; windows leave less."""
 FLAKE = 8
 """Closed surfaces with fewer faces are leftovers of edge collapses."""
 CLOSE = 3
@@ -142,8 +144,10 @@ def hollows(dense: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     from scipy import ndimage
 
     closed = ndimage.binary_dilation(dense, iterations=CLOSE)
-    sealed = ndimage.binary_fill_holes(closed) & ~closed
-    return ndimage.binary_dilation(sealed, iterations=CLOSE) & ~dense if sealed.any() else sealed
+    labels, _ = ndimage.label(ndimage.binary_fill_holes(closed) & ~closed)
+    is_large = np.bincount(labels.ravel()) >= HOLLOW
+    is_large[0] = False
+    return ndimage.binary_dilation(is_large[labels], iterations=CLOSE) & ~dense if is_large.any() else closed & False
 
 
 def isosurface(grid: DensityGrid, level: float) -> tuple[Float[np.ndarray, "vertices 3"], np.ndarray]:
