@@ -81,6 +81,24 @@ def test_an_edge_shared_by_two_faces_leaves_no_hole_and_no_seam():
     assert torch.allclose(depth, torch.ones(()))
 
 
+def test_a_mesh_whose_vertices_lie_on_pixel_centres_leaves_no_hole():
+    """Every corner and every diagonal meets pixel centres to the last bit; found by chance at 25 pixels of 40,000."""
+    generator = torch.Generator().manual_seed(1)
+    side = 41
+    steps = torch.arange(side) * 5 + 0.5
+    inner = torch.zeros(side, side, 1)
+    inner[1:-1, 1:-1] = 1
+    shift = torch.randint(-2, 3, (side, side, 2), generator=generator) * inner
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1) + shift
+    depth = 0.5 + torch.rand(side, side, 1, generator=generator)  # division by depth and back rounds
+    vertices = torch.cat([grid * depth, depth], -1).reshape(-1, 3)
+    i = torch.arange(side * side).reshape(side, side)
+    a, b, c, d = (part.reshape(-1) for part in (i[:-1, :-1], i[1:, :-1], i[1:, 1:], i[:-1, 1:]))
+    faces = torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1)])
+    index, _, _ = rasterize(vertices, faces, **IDENTITY, height=200, width=200)
+    assert (index[0, 1:, 1:] >= 0).all()  # the outer edge itself may round to the outside
+
+
 def test_coverage_is_the_area_and_winding_does_not_matter():
     triangle = torch.tensor([[10.0, 10, 1], [210, 60, 1], [80, 190, 1]])
     for face in ([0, 1, 2], [2, 1, 0]):

@@ -141,9 +141,10 @@ def make(
     clock.stop("pipeline")
 
     yield Progress("mesh", 0, 1)
-    from maquette.representations.convert import gaussians_to_mesh
+    from maquette.representations import gaussians_to_mesh
 
-    mesh = gaussians_to_mesh(cloud)
+    fitted = turntable(report["views"], report["elevation_deg"], size=config.resolution)
+    mesh = gaussians_to_mesh(cloud, views=fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
     report = report | {

@@ -78,8 +78,10 @@ class Steps:
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.at) + 1 or list(self.at) != sorted(self.at):
-            raise ValueError(f"Steps got {len(self.values)} values and steps {self.at}; expected one value more than "
-                             "steps, and rising steps")
+            raise ValueError(
+                f"Steps got {len(self.values)} values and steps {self.at}; expected one value more than "
+                "steps, and rising steps"
+            )
 
     def __call__(self, step: float) -> float:
         return self.values[sum(step >= edge for edge in self.at)]

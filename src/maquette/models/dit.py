@@ -88,7 +88,7 @@ class Block(nn.Module):
         x = torch.addcmul(x, gate1, seen)
         x = x + self.cross_attention(functional.layer_norm(x, shape), text, bias)
         hidden = self.expand(torch.addcmul(shift2, functional.layer_norm(x, shape), 1 + scale2))
-        return torch.addcmul(x, gate2, self.contract(functional.gelu(hidden, approximate="tanh")))
+        return torch.addcmul(x, gate2, self.contract(functional.gelu(hidden)))
 
 
 class MultiviewTransformer(ModelMixin, ConfigMixin):

@@ -5,21 +5,17 @@ the fit has blurred. This module does not know which prior it has, what the prom
 """
 
 import math
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import (
     BadInput,
-    Camera,
     Constant,
     Event,
     Exponential,
@@ -33,10 +29,12 @@ from maquette.core import (
     prepare_folder,
     turntable,
 )
-from maquette.diffusion import add_noise, alpha_bar_at, dpm_solver_pp_states, times
+from maquette.core.timing import timed
+from maquette.diffusion import add_noise, alpha_bar_at
 from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
 from maquette.io.checkpoint import load_state, save_state
-from maquette.priors import Condition, Encoder, MultiviewPrior, with_coverage
+from maquette.priors import Encoder, MultiviewPrior, with_coverage
+from maquette.priors.sampling import ViewSampler, resized
 from maquette.render import change_background, render_gaussians
 from maquette.representations.gaussians import GaussianCloud, from_points
 from maquette.training import density, optim, resume
@@ -84,8 +82,10 @@ class Config:
     """Side of the renders that are compared with the views, px."""
     elevation_deg: float = 15.0
     """Elevation of all views, if it is not estimated from a picture."""
+    candidates: int = 1
+    """First samples; the one the encoder finds most like the prompt (or picture) goes on."""
     first_steps: int = 20
-    """Solver steps of the first sample; two evaluations each with guidance."""
+    """Solver steps of each first sample; two evaluations each with guidance."""
     guidance: float = 4.0
     """Classifier-free guidance scale; 1 is none."""
     guidance_rescale: float = 0.5
@@ -120,6 +120,8 @@ class Config:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise BadInput(f"{self.candidates} candidates; expected at least 1", "raise candidates")
         if not 1 <= self.batch_views <= self.views:
             raise BadInput(
                 f"{self.batch_views} views at a time of {self.views}; expected 1 to {self.views}", "lower batch_views"
@@ -168,14 +170,15 @@ def run(
     draw = Streams(seed)
     reference, elevation_deg = None, config.elevation_deg
     if image is not None:
-        reference = with_coverage(_resized(image[None], config.resolution)).to(prior.device)
+        reference = with_coverage(resized(image[None], config.resolution)).to(prior.device)
         if estimate_elevation is not None:
             elevation_deg = float(estimate_elevation(reference[..., :3]))
             yield Notice(f"the picture looks down by {elevation_deg:.0f} degrees")
     camera = turntable(config.views, elevation_deg, size=config.resolution).to(prior.device)
-    clean = None if reference is None else _resized(reference[..., :3], prior.image_size)[0]
+    clean = None if reference is None else resized(reference[..., :3], prior.image_size)[0]
     condition = prior.condition(prompt, reference=clean, camera=None if clean is None else camera[0])
-    sampler = _Sampler(config, prior, condition, camera, reference)
+    options = {"guidance": config.guidance, "rescale": config.guidance_rescale}
+    sampler = ViewSampler(prior, condition, camera, config.resolution, options, reference)
 
     state_file = None if checkpoint is None else prepare_folder(checkpoint) / "im3d.safetensors"
     identity = _identity(config, prior, prompt, reference, elevation_deg, seed)
@@ -183,8 +186,11 @@ def run(
     if state is None:
         # Sample the turntable; start from grey points around the centre of space.
         seconds: dict[str, float] = {}
-        noise = torch.randn(config.views, *prior.latent_shape, generator=draw.generator("noise/first"))
-        rgba = yield from sampler.views(noise, 1.0, config.first_steps, seconds)
+        noises = [
+            torch.randn(config.views, *prior.latent_shape, generator=draw.generator(f"noise/first/{i}"))
+            for i in range(config.candidates)
+        ]
+        rgba = yield from sampler.best(encoder, noises, config.first_steps, seconds)
         points = config.init_std * torch.randn(config.init_points, 3, generator=draw.generator("points"))
         cloud = from_points(points, torch.full_like(points, 0.5)).to(prior.device)
         state = _State(0, rgba, cloud, optim.start(cloud), density.start(cloud), seconds, sampler.evaluations)
@@ -201,17 +207,17 @@ def run(
         if step in config.regenerates_at:
             # Noise the renders and denoise them under the same condition; they are the new targets.
             strength = config.strengths[config.regenerates_at.index(step)]
-            with torch.no_grad(), _timed(seconds, "regenerate"):
+            with torch.no_grad(), timed(seconds, "regenerate"):
                 seen = render_gaussians(cloud, camera, background=white)
                 renders = torch.cat([seen.color.clamp(0, 1), seen.alpha[..., None]], dim=-1)
-                latents = prior.encode(_resized(renders, prior.image_size))
+                latents = prior.encode(resized(renders, prior.image_size))
                 noise = torch.randn(latents.shape, generator=draw.generator(f"noise/{step}")).to(latents)
                 noisy = add_noise(latents, noise, alpha_bar_at(prior.alphas_cumprod, strength))
-            rgba = yield from sampler.views(noisy, strength, config.refine_steps, seconds)
+            rgba = yield from sampler.views("regenerate", noisy, strength, config.refine_steps, seconds)
             targets, noticed = on_backgrounds(config, encoder, rgba), density.start(cloud)
             yield Preview(step, rgba[..., :3])
 
-        with _timed(seconds, "fit"):
+        with timed(seconds, "fit"):
             chosen, target = views_of_step(config, draw, step), targets[step % len(targets)]
             seen = render_gaussians(cloud, camera[chosen], background=target.background, probe=True)
             loss = image_loss(config.weights, encoder, seen.color, seen.alpha, target.of(chosen))
@@ -303,39 +309,6 @@ def image_loss(
     return loss.mean()
 
 
-@dataclass
-class _Sampler:
-    """Views from noise, and how many network evaluations they have cost."""
-
-    config: Config
-    prior: MultiviewPrior
-    condition: Condition
-    camera: Camera
-    reference: Float[Tensor, "1 size size 4"] | None
-    evaluations: int = 0
-
-    def views(
-        self, noisy: Tensor, start: float, steps: int, seconds: dict[str, float]
-    ) -> Generator[Event, None, Float[Tensor, "views size size 4"]]:
-        """Denoise from time `start` in `steps` steps; the reference takes the place of the view of its own camera."""
-        config, prior, before = self.config, self.prior, self.prior.evaluations
-        options = {"guidance": config.guidance, "rescale": config.guidance_rescale}
-
-        def denoise(latents: Tensor, t: float) -> Tensor:
-            return prior.denoise(latents, t, self.condition, self.camera, **options)
-
-        stage = "views" if start == 1 else "regenerate"
-        states = dpm_solver_pp_states(denoise, noisy.to(prior.device), times(steps, start=start), prior.alphas_cumprod)
-        for i in range(steps):
-            with torch.no_grad(), _timed(seconds, stage):
-                latents = next(states)
-            yield Progress(stage, i + 1, steps)  # outside of no_grad, which would hold for the reader of events too
-        with torch.no_grad(), _timed(seconds, stage):
-            rgba = with_coverage(_resized(prior.decode(latents), config.resolution))
-        self.evaluations += prior.evaluations - before
-        return rgba if self.reference is None else torch.cat([self.reference, rgba[1:]])
-
-
 @dataclass(frozen=True)
 class _State:
     """All that the rest of a run depends on; random streams are named by step, so they need no state."""
@@ -382,17 +355,3 @@ def _load(path: Path, identity: dict, device: torch.device) -> _State | None:
         )
     fit = resume.unpack(tensors, values)
     return _State(values["step"], tensors["rgba"], *fit, values["seconds"], values["evaluations"])
-
-
-def _resized(images: Float[Tensor, "views _ _ channel"], size: int) -> Float[Tensor, "views {size} {size} channel"]:
-    if images.shape[1:3] == (size, size):
-        return images
-    scaled = F.interpolate(images.movedim(-1, 1), (size, size), mode="bilinear", antialias=True)
-    return scaled.movedim(1, -1).contiguous()
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

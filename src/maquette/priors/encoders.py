@@ -38,8 +38,11 @@ class PocketEncoder:
 
         The deepest stage is left out: it names things and no longer says where they are.
         """
-        maps = self.towers.vision(pixel_values=self._pixels(images), output_hidden_states=True).hidden_states
-        return [m.float() for m in maps[:-1]]
+        vision = self.towers.vision
+        maps = [vision.embedder(self._pixels(images))]
+        for stage in vision.encoder.stages[:-1]:
+            maps.append(stage(maps[-1]))
+        return [m.float() for m in maps]
 
     def _pixels(self, images: Tensor) -> Tensor:
         pixels = images.to(self.towers.log_scale.device).movedim(-1, 1) * 2 - 1

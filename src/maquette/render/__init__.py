@@ -5,6 +5,7 @@ from maquette.core.lazy import lazy_door
 _HOME = {
     "Rendering": "rendering",
     "render_gaussians": "gaussians",
+    "render_mesh": "mesh",
     "change_background": "background",
     "over": "background",
     "random_color": "background",

@@ -2,7 +2,13 @@
 
 from maquette.core.lazy import lazy_door
 
-_HOME = {"GaussianCloud": "gaussians", "from_points": "gaussians", "state_hash": "gaussians", "Mesh": "mesh"}
+_HOME = {
+    "GaussianCloud": "gaussians",
+    "from_points": "gaussians",
+    "state_hash": "gaussians",
+    "Mesh": "mesh",
+    "gaussians_to_mesh": "convert",
+}
 
 __all__ = sorted(_HOME)
 __getattr__, __dir__ = lazy_door(

@@ -18,8 +18,8 @@ def rasterize_batch(vertices, faces, camera_from_world, focal_px, center_px, hei
     vertices (v, 3) float32 world; faces (f, 3) int32; camera_from_world (c, 4, 4) float32 OpenCV; focal_px and
     center_px (c, 2) float32. Returns face (c, h, w) int32 with -1 for background, depth (c, h, w) float32 along the
     camera axis (0 for background) and perspective-correct barycentric coordinates (c, h, w, 3) float32.
-    Pixel centres are at +0.5. A pixel on an edge shared by two faces goes to the nearer or the first; where its centre
-    lies on the edge to the last bit, rounding may leave it to neither.
+    Pixel centres are at +0.5. A pixel on an edge shared by two faces goes to the nearer or the first, never to neither:
+    the edge's function has exactly opposite values for the two, since every weight is computed from its own edge.
     """
     cameras, num_vertices, num_faces = camera_from_world.shape[0], vertices.shape[0], faces.shape[0]
     face_index = np.full((cameras, height, width), -1, np.int32)
@@ -58,7 +58,7 @@ def rasterize_batch(vertices, faces, camera_from_world, focal_px, center_px, hei
                     px = np.float32(column + 0.5)
                     b0 = ((u[j] - px) * (v[k] - py) - (v[j] - py) * (u[k] - px)) * inverse_area
                     b1 = ((u[k] - px) * (v[i] - py) - (v[k] - py) * (u[i] - px)) * inverse_area
-                    b2 = np.float32(1.0) - b0 - b1
+                    b2 = ((u[i] - px) * (v[j] - py) - (v[i] - py) * (u[j] - px)) * inverse_area
                     if b0 < 0 or b1 < 0 or b2 < 0:
                         continue
                     w = b0 * inverse_z[i] + b1 * inverse_z[j] + b2 * inverse_z[k]
