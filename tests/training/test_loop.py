@@ -4,12 +4,14 @@ import torch
 from maquette.training.loop import LoopConfig, fit, rate_at
 
 
-def _problem():
+def _problem(with_blocks=False):
     torch.manual_seed(3)
     model = torch.nn.Linear(3, 1)
+    if with_blocks:
+        model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
 
     def loss(net, generator):
-        x = torch.randn(16, 3, generator=generator).to(net.weight.dtype)
+        x = torch.randn(16, 3, generator=generator).to(next(net.parameters()).dtype)
         target = x @ torch.tensor([[1.0], [-2.0], [0.5]]).to(x.dtype)
         return ((net(x) - target) ** 2).float().mean(), {}
 
@@ -25,12 +27,32 @@ def test_it_learns_a_linear_map(tmp_path, pure_half):
     assert averaged.weight.dtype == torch.float32
 
 
-def test_an_interrupted_run_continues_to_the_same_weights(tmp_path):
-    config = LoopConfig(steps=60, rate=0.05, warmup=5, save_minutes=0.0)
-    model, loss = _problem()
-    whole = fit(model, loss, tmp_path / "whole", config)
+def test_muon_turns_a_block_by_a_multiple_of_an_orthogonal_matrix_and_adamw_the_rest(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 2))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
 
-    model, loss = _problem()
+    def loss(net, generator):
+        x = torch.randn(32, 8, generator=generator)
+        return net(x).square().sum(), {}
+
+    config = LoopConfig(steps=1, rate=0.1, warmup=1, decay_from=1.0, weight_decay=0.0)
+    fit(model, loss, tmp_path, config, muon=True)
+    square, bias, wide, _ = (p.detach() - old for p, old in zip(model.parameters(), before, strict=True))
+    for change, side in ((square, 8), (wide, 8)):
+        lengths = torch.linalg.svdvals(change) / (0.1 * 0.2 * side**0.5)  # Liu et al., eq. 4
+        known = lengths[: torch.linalg.matrix_rank(wide)]  # two outputs: the gradient of the square one has rank 2
+        assert ((known > 0.6) & (known < 1.3)).all()
+    torch.testing.assert_close(bias.abs(), torch.full((8,), 0.1), rtol=1e-3, atol=0)  # the first step of Adam: a sign
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, muon):
+    config = LoopConfig(steps=60, rate=0.05, warmup=5, save_minutes=0.0)
+    model, loss = _problem(muon)
+    whole = fit(model, loss, tmp_path / "whole", config, muon=muon)
+
+    model, loss = _problem(muon)
     calls = 0
 
     def stopped(net, generator):
@@ -41,10 +63,11 @@ def test_an_interrupted_run_continues_to_the_same_weights(tmp_path):
         return loss(net, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(model, stopped, tmp_path / "cut", config)
-    model, loss = _problem()
-    again = fit(model, loss, tmp_path / "cut", config)
-    assert torch.equal(whole.weight, again.weight) and torch.equal(whole.bias, again.bias)
+        fit(model, stopped, tmp_path / "cut", config, muon=muon)
+    model, loss = _problem(muon)
+    again = fit(model, loss, tmp_path / "cut", config, muon=muon)
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_gradient_that_is_not_a_number_changes_nothing(tmp_path):

@@ -58,12 +58,14 @@ def fit(
     *,
     sheet: Callable[[nn.Module, Path], None] | None = None,
     pure_half: bool = False,
+    muon: bool = False,
 ) -> nn.Module:
     """Train `model` on `loss(model, generator)`; returns the averaged weights.
 
     With `pure_half` the working weights are bf16 and the optimiser keeps float32 masters, which spares most of the
     memory
-    traffic of a transformer on a CPU; else the loss runs under bf16 autocast.
+    traffic of a transformer on a CPU; else the loss runs under bf16 autocast. With `muon` the matrices inside of blocks
+    are learned by Muon (Jordan et al. 2024) with the step lengths of AdamW (Liu et al., arXiv 2502.16982).
     `out/state.pt` is written atomically every few minutes and continued when it exists; `out/log.jsonl` holds the
     losses and
     `sheet(averaged, out/sheet.png)` draws what it has learned.
@@ -74,9 +76,7 @@ def fit(
     averaged = copy.deepcopy(model).eval().requires_grad_(False)
     working = copy.deepcopy(model).bfloat16() if pure_half else model
     pairs = list(zip(model.parameters(), working.parameters(), strict=True)) if pure_half else []
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.rate, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
-    )
+    optimizers = _optimizers(model, config, muon)
     generator = torch.Generator().manual_seed(config.seed)
     step, spent = 0, 0.0
     state_path = out / "state.pt"
@@ -84,16 +84,21 @@ def fit(
         state = torch.load(state_path, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         generator.set_state(state["generator"].cpu())
         step, spent = state["step"], state["seconds"]
         print(f"continuing {out} at step {step} after {spent / 60:.1f} min", flush=True)
 
     def save() -> None:
         state = {
-            "model": model.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict(),
-            "generator": generator.get_state(), "step": step, "seconds": spent + time.perf_counter() - start,
-        }  # fmt: skip
+            "model": model.state_dict(),
+            "averaged": averaged.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "generator": generator.get_state(),
+            "step": step,
+            "seconds": spent + time.perf_counter() - start,
+        }
         with atomic_write(state_path) as file:
             torch.save(state, file)
         if sheet is not None:
@@ -106,12 +111,13 @@ def fit(
         progress = (spent + now - start) / (60 * config.minutes) if config.minutes else step / config.steps
         if progress >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(config, step, progress)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(config, step, progress)
+            optimizer.zero_grad(set_to_none=True)
         for master, used in pairs:
             used.data.copy_(master.data)
             used.grad = None
-        optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=not pure_half):
             value, scalars = loss(working, generator)
         value.backward()
@@ -119,7 +125,8 @@ def fit(
             master.grad = None if used.grad is None else used.grad.float()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if torch.isfinite(norm):
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
         step += 1
         decay = min(config.ema, step / (step + 10))
         with torch.no_grad():
@@ -139,3 +146,17 @@ def fit(
             last_save = time.perf_counter()
     save()
     return averaged
+
+
+def _optimizers(model: nn.Module, config: LoopConfig, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, or Muon for the weight matrices of repeated blocks and AdamW for all else."""
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        is_in_a_block = any(part.isdigit() for part in name.split("."))
+        is_matrix = name.endswith(".weight") and parameter.ndim == 2
+        (matrices if muon and is_in_a_block and is_matrix else rest).append(parameter)
+    decay = config.weight_decay
+    optimizers = [torch.optim.AdamW(rest, config.rate, betas=(0.9, 0.95), weight_decay=decay, fused=True)]
+    if matrices:
+        optimizers.append(torch.optim.Muon(matrices, config.rate, decay, adjust_lr_fn="match_rms_adamw"))
+    return optimizers

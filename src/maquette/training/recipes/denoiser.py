@@ -183,7 +183,9 @@ def main(config: Config) -> None:
             MultiviewLatentPrior(net.transformer, net.text_encoder, tokenizer, vae, batches.alphas_cumprod), path
         )
 
-    averaged = fit(trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None, pure_half=True)
+    averaged = fit(
+        trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None, pure_half=True, muon=True
+    )
     save_pipeline(averaged, tokenizer, vae, config.out / "model")
 
 
