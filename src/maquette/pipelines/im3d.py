@@ -151,8 +151,8 @@ DEFAULT = replace(
     rates=replace(RATES, means=Exponential(3e-3, 3e-4, 600)),
     control=replace(CONTROL, end=551),
 )
-"""The same 80 evaluations spent on four first samples; half the fitting steps, one view in each: a sixth of the time
-for a decibel and a half (`docs/papers/im3d.md`)."""
+"""The same 80 evaluations, most of them spent on four first samples; half the steps of the fit, one view in each
+(`docs/papers/im3d.md` says what that costs)."""
 TINY = Config(
     views=4, resolution=32, first_steps=2, rounds=1, round_every=2, refine_steps=1, strengths=(0.5,), iterations=4,
     batch_views=2, init_points=64,
