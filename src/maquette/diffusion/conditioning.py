@@ -12,7 +12,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core.errors import BadInput
+from maquette.core import BadInput
 
 View = Literal["front", "side", "back", "overhead"]
 PromptStyle = Literal["suffix", "sentence"]

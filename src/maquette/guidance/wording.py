@@ -88,17 +88,17 @@ def mixed(shares: Sequence[tuple[Condition, float]]) -> Condition:
 
 def conditional_eps(prior: MultiviewPrior, z: Latents, t: float, wordings: Wordings, camera: Camera) -> Latents:
     """eps under the positive text alone."""
-    return _by_view(lambda z, words, camera: _eps(prior, z, t, words.positive, camera, 1.0), z, wordings, camera)
+    return each_view(lambda z, words, camera: _eps(prior, z, t, words.positive, camera, 1.0), z, wordings, camera)
 
 
 def blank_eps(prior: MultiviewPrior, z: Latents, t: float, wordings: Wordings, camera: Camera) -> Latents:
     """eps with nothing said."""
-    return _by_view(lambda z, words, camera: _eps(prior, z, t, words.positive, camera, 0.0), z, wordings, camera)
+    return each_view(lambda z, words, camera: _eps(prior, z, t, words.positive, camera, 0.0), z, wordings, camera)
 
 
 def negative_eps(prior: MultiviewPrior, z: Latents, t: float, wordings: Wordings, camera: Camera) -> Latents:
     """eps under the negative text, or with nothing said where there is none."""
-    return _by_view(partial(_negative, prior, t), z, wordings, camera)
+    return each_view(partial(_negative, prior, t), z, wordings, camera)
 
 
 def guided_eps(
@@ -113,7 +113,7 @@ def guided_eps(
         against = [_eps(prior, z, t, condition, camera, 1.0) for condition in words.against]
         return perp_neg(base, positive, against, words.weights, scale)
 
-    return _by_view(guided, z, wordings, camera)
+    return each_view(guided, z, wordings, camera)
 
 
 def _negative(prior: MultiviewPrior, t: float, z: Latents, words: Wording, camera: Camera) -> Latents:
@@ -122,9 +122,10 @@ def _negative(prior: MultiviewPrior, t: float, z: Latents, words: Wording, camer
     return _eps(prior, z, t, words.negative, camera, 1.0)
 
 
-def _by_view(
+def each_view(
     predict: Callable[[Tensor, Wording, Camera], Tensor], z: Latents, wordings: Wordings, camera: Camera
 ) -> Latents:
+    """`predict(z, wording, camera)` for all views at once, or for each alone with its own wording."""
     if isinstance(wordings, Wording):
         return predict(z, wordings, camera)
     each = [predict(z[i : i + 1], words, camera[i]) for i, words in enumerate(wordings)]
