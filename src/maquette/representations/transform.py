@@ -86,7 +86,8 @@ def _bend(
     matrices = linear @ quat_to_matrix(_unit(cloud.quats)) * scales[:, None, :]
     columns = list(matrices.permute(2, 1, 0).contiguous().unbind(0))  # three of shape (3, gaussians)
     for _ in range(_SWEEPS):
-        if not any([_turn(columns, p, q) for p, q in ((0, 1), (0, 2), (1, 2))]):
+        was_skew = [_turn(columns, p, q) for p, q in ((0, 1), (0, 2), (1, 2))]
+        if not any(was_skew):
             break
     stacked = torch.stack(columns, dim=-1).movedim(0, 1)  # (gaussians, 3, 3)
     lengths = torch.linalg.vector_norm(stacked, dim=-2)

@@ -1,0 +1,118 @@
+"""A session from the terminal: words in, reports out, errors that say what to do."""
+
+import json
+
+import pytest
+import torch
+
+from maquette.apps.edit import edit_session, replay_session
+from maquette.core import BadInput
+from maquette.edit import Session
+from maquette.io import load_splats, save_splats
+from maquette.representations import from_points
+
+
+@pytest.fixture
+def asset(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    points, colors = torch.rand(80, 3, generator=draw) - 0.5, torch.rand(80, 3, generator=draw)
+    save_splats(tmp_path / "knight.ply", from_points(points, colors, opacity=0.8))
+    return tmp_path / "knight.ply"
+
+
+@pytest.fixture
+def knight(tmp_path, asset, capsys):
+    folder = tmp_path / "knight.mq"
+    edit_session([str(folder), "new", str(asset)])
+    capsys.readouterr()
+
+    def say(*words: str) -> str:
+        edit_session([str(folder), *words])
+        return capsys.readouterr().out
+
+    say.folder = folder
+    return say
+
+
+def test_an_afternoon_with_a_knight(tmp_path, asset, knight, capsys):
+    assert "0 outside changed" in knight("select", "head", "--sphere", "0,0.35,0,0.3")
+    knight("move", "head", "--by", "-0.1,0,0")
+    knight("rotate", "head", "--degrees", "-30", "--axis", "0,1,0")
+    knight("stretch", "head", "--factors", "1,2,1", "--axes", "own")
+    knight("mirror", "head")
+    knight("duplicate", "head", "--as", "twin", "--by", "0.5,0,0")
+    knight("drag", "--from", "-0.2,0.1,0", "--to", "-0.45,0.3,0", "--to", "0,0.6,0", "--radius", "0.3")
+    knight("paste", str(asset), "--as", "dragon", "--at", "-0.1,-0.4,0", "--scale", "1.4")
+    knight("select", "rest", "--inverse", "dragon")
+    knight("remove", "twin")
+    assert knight("undo", "2") == "8 edits done, 2 undone\n"
+    assert knight("redo") == "9 edits done, 1 undone\n"
+    knight("forget", "rest")
+    listed = knight("log").splitlines()
+    assert len(listed) == 15
+    assert "gone" in listed[10] and "remove part=twin" in listed[10]
+    assert knight("export", str(tmp_path / "out.ply")) == f"{tmp_path / 'out.ply'}\n"
+    replay_session(knight.folder, tmp_path / "again.mq")
+    assert "the same state" in capsys.readouterr().out
+    with Session.open(tmp_path / "again.mq") as again:
+        assert len(load_splats(tmp_path / "out.ply")) == len(again.scene.cloud)
+        assert {"head", "twin", "dragon"} == set(again.scene.parts)
+
+
+def test_reports_for_programs(knight):
+    answer = json.loads(knight("select", "up", "--plane", "0,0,0,0,1,0", "--json"))
+    assert answer["outside_changed"] == 0 and answer["selected"] > 0 and len(answer["hash"]) == 32
+    assert json.loads(knight("undo", "--json"))["done"] == 0
+    assert [json.loads(line)["what"] for line in knight("--json", "log").splitlines()] == ["start", "edit", "undo"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--box", "0,0,0,0.3,0.3,0.3"),
+        ("--component", "0,0,0,5"),
+        ("--color", "0.5,0.5,0.5,0.5"),
+        ("--same", "a"),
+        ("--grow", "a"),
+        ("--shrink", "a", "--how", "union"),
+    ],
+)
+def test_every_way_to_select(knight, words):
+    knight("select", "a", "--plane=-0.2,0,0,1,0,0")
+    assert " 0 selected" not in knight("select", "a", *words)
+
+
+def test_a_region_from_a_file(tmp_path, knight):
+    (tmp_path / "r.json").write_text('{"kind": "sphere", "center": [0, 0, 0], "radius": 0.4}')
+    assert "selected" in knight("select", "a", "--region", str(tmp_path / "r.json"))
+    (tmp_path / "r.json").write_text("{")
+    with pytest.raises(BadInput, match="JSON"):
+        knight("select", "a", "--region", str(tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("select", "a"), "0 regions given"),
+        (("select", "a", "--sphere", "0,0,0,1", "--same", "b"), "2 regions given"),
+        (("select", "a", "--sphere", "0,0,0"), "--sphere is '0,0,0'; expected 4 numbers"),
+        (("move", "all", "--by", "0,x,0"), "expected 3 numbers"),
+        (("move", "all", "--by", "0,inf,0"), "expected 3 numbers"),
+        (("move", "arm", "--by", "0,1,0"), "there is no part 'arm'"),
+        (("undo",), "cannot undo"),
+        (("drag", "--from", "0,0,0", "--to", "0,0,0", "--radius", "1"), "goes nowhere"),
+        (("export", "x.txt"), "ends in .txt"),
+    ],
+)
+def test_mistakes_are_named(knight, words, message):
+    with pytest.raises(BadInput, match=message):
+        knight(*words)
+    with Session.open(knight.folder) as session:
+        assert session.done == 0
+
+
+def test_help_needs_no_session(capsys):
+    for words in ([], ["--help"], ["s.mq"], ["s.mq", "drag", "--help"]):
+        with pytest.raises(SystemExit):
+            edit_session(words)
+        assert "maquette edit" in capsys.readouterr().out
