@@ -103,8 +103,8 @@ def test_each_element_finds_its_own_fixed_point(laws):
 
 
 def test_descending_over_the_run_ends_at_the_published_numbers(standard, point):
-    # 3001 steps of 0.01 end at 1.2174 and 1.2041 (they do). A thirtieth of the steps, each thirty times as long, follows
-    # the same flow with a little less lag behind the falling fixed point.
+    # 3001 steps of 0.01 end at 1.2174 and 1.2041 (they do). A thirtieth of the steps, each thirty times as long, is the
+    # same flow with a little less lag behind the falling fixed point.
     for scale, end in ((1.0, 1.2174), (7.5, 1.2041)):
         x = point(0.5)
         for step in range(0, 3001, 30):

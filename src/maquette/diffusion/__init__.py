@@ -11,6 +11,8 @@ from maquette.diffusion.annealing import (
 )
 from maquette.diffusion.classifier_free import guide
 from maquette.diffusion.conditioning import (
+    PromptStyle,
+    View,
     ViewBlend,
     blend_views,
     blend_views_shifted,
@@ -40,7 +42,9 @@ from maquette.diffusion.trajectory import (
 )
 
 __all__ = [
+    "PromptStyle",
     "TimeRange",
+    "View",
     "ViewBlend",
     "add_noise",
     "alpha_bar_at",

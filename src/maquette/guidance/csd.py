@@ -3,8 +3,7 @@
 import torch
 
 from maquette.core import Camera
-from maquette.diffusion import add_noise, alpha_bar_at, x0_from_eps
-from maquette.diffusion.conditioning import perp_neg
+from maquette.diffusion import add_noise, alpha_bar_at, perp_neg, x0_from_eps
 from maquette.guidance.distillation import Distillation, Latents, Weighting, pull, weight_of
 from maquette.guidance.wording import Wording, Wordings, blank_eps, conditional_eps, each_view, negative_eps
 from maquette.priors import MultiviewPrior

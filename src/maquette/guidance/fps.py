@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from maquette.core import Camera
-from maquette.diffusion import add_noise, alpha_bar_at, x0_from_eps
-from maquette.diffusion.inversion import trace
+from maquette.diffusion import add_noise, alpha_bar_at, trace, x0_from_eps
 from maquette.guidance.distillation import Distillation, Latents, noise_to_signal, pull
 from maquette.guidance.nodes import Nodes
 from maquette.guidance.wording import Wordings, blank_eps, guided_eps

@@ -12,8 +12,7 @@ from typing import Literal
 import torch
 
 from maquette.core import BadInput, Camera
-from maquette.diffusion import add_noise, alpha_bar_at
-from maquette.diffusion.inversion import trace
+from maquette.diffusion import add_noise, alpha_bar_at, trace
 from maquette.guidance.distillation import Distillation, Latents, pull
 from maquette.guidance.wording import Wordings, blank_eps, guided_eps, negative_eps
 from maquette.priors import MultiviewPrior

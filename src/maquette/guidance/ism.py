@@ -3,9 +3,7 @@
 import torch
 
 from maquette.core import BadInput, Camera
-from maquette.diffusion import add_noise, alpha_bar_at, level_of, x0_from_eps
-from maquette.diffusion.annealing import time_of
-from maquette.diffusion.inversion import trace
+from maquette.diffusion import add_noise, alpha_bar_at, level_of, time_of, trace, x0_from_eps
 from maquette.guidance.distillation import Distillation, Latents, noise_to_signal, pull
 from maquette.guidance.wording import Wordings, blank_eps, guided_eps
 from maquette.priors import MultiviewPrior

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from maquette.core import BadInput
-from maquette.diffusion.annealing import time_of
+from maquette.diffusion import time_of
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ import math
 import torch
 
 from maquette.core import Camera
-from maquette.diffusion import alpha_bar_at, level_of, x0_from_eps
-from maquette.diffusion.annealing import time_of
-from maquette.diffusion.inversion import trace
+from maquette.diffusion import alpha_bar_at, level_of, time_of, trace, x0_from_eps
 from maquette.guidance.distillation import Distillation, Latents, pull
 from maquette.guidance.wording import Wordings, guided_eps
 from maquette.priors import MultiviewPrior

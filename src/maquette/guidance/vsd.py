@@ -12,7 +12,6 @@ from torch import Tensor
 
 from maquette.core import Camera
 from maquette.diffusion import add_noise, alpha_bar_at, x0_from_eps
-from maquette.diffusion.predict import signal_and_noise
 from maquette.guidance.distillation import Distillation, Latents, Weighting, pull, weight_of
 from maquette.guidance.wording import Wording, Wordings, conditional_eps, each_view, guided_eps
 from maquette.priors import MultiviewPrior
@@ -61,13 +60,13 @@ def student_loss(
     Differentiable in whatever the student's `denoise` is differentiable in; the latents are constants. The paper draws
     t from U(0, 1), and not with the t of `vsd`; the published code trains the velocity.
     """
-    signal, sigma = signal_and_noise(alpha_bar_at(student.alphas_cumprod, t))
+    alpha_bar = alpha_bar_at(student.alphas_cumprod, t)
     x0 = latents.detach()
-    z = add_noise(x0, noise, signal**2)
+    z = add_noise(x0, noise, alpha_bar)
 
     def denoise(z: Latents, words: Wording, camera: Camera) -> Latents:
         return student.denoise(z, t, words.positive, camera, guidance=1.0, rescale=0.0)
 
     error = each_view(denoise, z, wordings, camera) - x0
     # eps = (z - a x0) / s and v = (a z - x0) / s, so errors of x0 count a / s and 1 / s
-    return ((signal if predicts == "eps" else 1.0) / sigma * error).square().mean()
+    return (alpha_bar if predicts == "eps" else 1.0) / (1 - alpha_bar) * error.square().mean()

@@ -13,8 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core import Camera
-from maquette.diffusion import alpha_bar_at, eps_from_x0
-from maquette.diffusion.conditioning import PromptStyle, View, ViewBlend, blend_views, perp_neg, view_prompt
+from maquette.diffusion import (
+    PromptStyle,
+    View,
+    ViewBlend,
+    alpha_bar_at,
+    blend_views,
+    eps_from_x0,
+    perp_neg,
+    view_prompt,
+)
 from maquette.guidance.distillation import Latents
 from maquette.priors import Condition, MultiviewPrior
 
