@@ -263,6 +263,7 @@ def test_coefficients_to_the_printed_digits():
     for step, wanted in longer.items():
         assert balancing(step, 5000, pairs=8) == pytest.approx(wanted, abs=6e-5)
     assert balancing(10, 100, pairs=1) == (1.0,)
+    assert balancing(1000, 3000, width=1.0) == pytest.approx((0, 0, 0, 1, 0, 0))  # one pair after the other
 
 
 @given(step=st.integers(0, 400), pairs=st.integers(2, 9))

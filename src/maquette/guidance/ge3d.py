@@ -30,7 +30,8 @@ def balancing(step: int, steps: int, *, pairs: int = 6, width: float = 1000.0) -
     length = steps + 1
     place = step * length / (length - 1)
     peaks = [(pairs - 1 - i) / (pairs - 1) * length for i in range(pairs)] if pairs > 1 else [0.0]
-    weights = [math.exp(-((place - peak) ** 2) / (2 * width**2)) for peak in peaks]
+    logs = [-((place - peak) ** 2) / (2 * width**2) for peak in peaks]
+    weights = [math.exp(log - max(logs)) for log in logs]  # a narrow width underflows without the maximum
     return tuple(weight / sum(weights) for weight in weights)
 
 

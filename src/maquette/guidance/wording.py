@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core import Camera
+from maquette.core import BadInput, Camera
 from maquette.diffusion import (
     PromptStyle,
     View,
@@ -136,10 +136,9 @@ def each_view(
     """`predict(z, wording, camera)` for all views at once, or for each alone with its own wording."""
     if isinstance(wordings, Wording):
         return predict(z, wordings, camera)
-    each = [predict(z[i : i + 1], words, camera[i]) for i, words in enumerate(wordings)]
-    if len(each) != len(z):
-        raise ValueError(f"{len(each)} wordings for {len(z)} views; expected one for each, or one for all")
-    return torch.cat(each)
+    if len(wordings) != len(z):
+        raise BadInput(f"{len(wordings)} wordings for {len(z)} views", "give one for each, or one for all")
+    return torch.cat([predict(z[i : i + 1], words, camera[i]) for i, words in enumerate(wordings)])
 
 
 @torch.no_grad()
