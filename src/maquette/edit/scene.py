@@ -62,16 +62,27 @@ def changed_in_place(scene: Scene, cloud: GaussianCloud, selected: Bool[Tensor, 
     return Change(replace(scene, cloud=cloud), selected, torch.arange(len(cloud), device=selected.device))
 
 
+def descended(
+    scene: Scene,
+    cloud: GaussianCloud,
+    parent: Int[Tensor, " after"],
+    kept: Int[Tensor, " kept"],
+    selected: Bool[Tensor, " before"],
+) -> Change:
+    """The change to any `cloud`, such as density control makes: every row is in the parts of its parent.
+
+    `parent` is the old row that a row continues or descends from, -1 for none; `kept` as in `Change`.
+    """
+    parts = {name: mask[parent.clamp(min=0)] & (parent >= 0) for name, mask in scene.parts.items()}
+    return Change(Scene(cloud, parts), selected, kept)
+
+
 def extended(
     scene: Scene, new: GaussianCloud, parents: Int[Tensor, " new"], selected: Bool[Tensor, " before"]
 ) -> Change:
-    """The change when rows are added at the end; a new row is in the parts of its parent, or in none if that is -1."""
-    parts = {
-        name: torch.cat([mask, mask[parents.clamp(min=0)] & (parents >= 0) if len(mask) else parents >= 0])
-        for name, mask in scene.parts.items()
-    }
+    """The change when rows are added at the end, with their parents."""
     kept = torch.arange(len(scene.cloud), device=selected.device)
-    return Change(Scene(GaussianCloud.cat([scene.cloud, new]), parts), selected, kept)
+    return descended(scene, GaussianCloud.cat([scene.cloud, new]), torch.cat([kept, parents]), kept, selected)
 
 
 def put(cloud: GaussianCloud, rows: Bool[Tensor, " gaussians"], new: GaussianCloud) -> GaussianCloud:

@@ -111,8 +111,7 @@ def duplicated(edit: Duplicate, scene: Scene) -> Change:
 def added_part(scene: Scene, cloud: GaussianCloud, name: str, selected: Bool[Tensor, " gaussians"]) -> Change:
     """`cloud` at the end of the scene, as a part of its own."""
     change = extended(scene, cloud, torch.full((len(cloud),), -1), selected)
-    mask = torch.zeros(len(scene.cloud) + len(cloud), dtype=torch.bool)
-    mask[len(scene.cloud) :] = True
+    mask = torch.arange(len(change.scene.cloud)) >= len(scene.cloud)
     return Change(Scene(change.scene.cloud, change.scene.parts | {name: mask}), selected, change.kept)
 
 

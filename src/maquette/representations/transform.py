@@ -89,17 +89,16 @@ def _bend(
         was_skew = [_turn(columns, p, q) for p, q in ((0, 1), (0, 2), (1, 2))]
         if not any(was_skew):
             break
-    stacked = torch.stack(columns, dim=-1).movedim(0, 1)  # (gaussians, 3, 3)
-    lengths = torch.linalg.vector_norm(stacked, dim=-2)
-    rotation = stacked / lengths[:, None, :]
-    rotation[..., 2] *= torch.linalg.det(rotation).sign()[:, None]
-    return matrix_to_quat(rotation), lengths.log() + longest
+    lengths = torch.stack([torch.linalg.vector_norm(column, dim=0) for column in columns])
+    x, y, z = (column / length for column, length in zip(columns, lengths, strict=True))
+    z = z * (torch.linalg.cross(x, y, dim=0) * z).sum(dim=0).sign()  # a reflected axis spans the same ellipsoid
+    return matrix_to_quat(torch.stack([x, y, z], dim=-1).movedim(0, 1)), lengths.T.log() + longest
 
 
 def _turn(columns: list[Tensor], p: int, q: int) -> bool:
     """Make two columns orthogonal in every row; False if they were."""
     a, b, c = (columns[p] ** 2).sum(0), (columns[q] ** 2).sum(0), (columns[p] * columns[q]).sum(0)
-    is_skew = c.abs() > 1e-15 * (a * b).sqrt()
+    is_skew = c.abs() > 4e-15 * (a * b).sqrt()  # a few roundings
     if not bool(is_skew.any()):
         return False
     zeta = (b - a) / (2 * torch.where(is_skew, c, 1.0))
