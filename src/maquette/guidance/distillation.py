@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core.errors import NonFinite
+from maquette.core import BadInput, NonFinite
 
 Latents = Float[Tensor, "views channels height width"]
 Weighting = Literal["variance", "uniform", "fantasia3d"]
@@ -63,5 +63,10 @@ def weight_of(weighting: Weighting, alpha_bar: float) -> float:
 
 
 def noise_to_signal(alpha_bar: float) -> float:
-    """sqrt((1 - alpha_bar) / alpha_bar), the standard deviation of the noise when the signal has unit scale."""
+    """sqrt((1 - alpha_bar) / alpha_bar), the standard deviation of the noise when the signal has unit scale.
+
+    Raises `BadInput` at alpha_bar = 0, where some schedules end.
+    """
+    if alpha_bar == 0:
+        raise BadInput("nothing of the signal is left at this noise level", "stay below t = 1; the papers end at 0.98")
     return math.sqrt((1 - alpha_bar) / alpha_bar)
