@@ -35,9 +35,13 @@ def test_signs_of_zero_and_bits_of_nan_survive(scene):
     kept = torch.arange(60)
     stored = both_ways(before, changed_in_place(before, replace(scene.cloud, means=other), kept == 3))
     assert stored["means.at"].tolist() == [3]
-    only_sign = means.clone()
-    only_sign[3, 0] = -0.0
-    both_ways(before, changed_in_place(before, replace(scene.cloud, means=only_sign), kept == 3))
+    only_sign = scene.cloud.means.clone()
+    only_sign[5, 0] = 0.0
+    before = replace(scene, cloud=replace(scene.cloud, means=only_sign))
+    other = only_sign.clone()
+    other[5, 0] = -0.0
+    stored = both_ways(before, changed_in_place(before, replace(scene.cloud, means=other), kept == 5))
+    assert stored["means.at"].tolist() == [5]
 
 
 @settings(max_examples=20, deadline=None)

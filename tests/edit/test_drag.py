@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from maquette.core import BadInput
 from maquette.edit import Drag, Scene, apply, motion
 from maquette.edit.drag import bridges
 from maquette.representations import GaussianCloud, from_points
@@ -110,6 +111,14 @@ def test_no_gap_no_rows(scene):
     whole, report = apply(Drag((0, 0, 0), ((0.0, 1.0, 0.0),), 9.0), scene)
     assert report.added == 0
     assert len(whole.cloud) == 60
+
+
+def test_a_drag_that_tears_everything_apart_is_refused():
+    scene = line_of(4000)
+    torn = Scene(scene.cloud, {"odd": torch.arange(4000) % 2 == 1})
+    with pytest.raises(BadInput, match="filling the gap would take"):
+        apply(Drag((0.0, 0, 0), ((0.0, 90.0, 0),), 1000.0, "rigid", part="odd"), torn)
+    assert apply(Drag((0.0, 0, 0), ((0.0, 90.0, 0),), 1000.0, "rigid", part="odd", fill=False), torn)[1].added == 0
 
 
 def test_losses_in_closed_form():

@@ -164,6 +164,40 @@ def test_a_disk_that_fails_at_any_moment_leaves_everything_as_it_was(fresh, monk
         assert again.done == 2
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB, where the test may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_said_and_the_session_goes_on_when_there_is_room(
+    tmp_path, small_disk, make_cloud
+):
+    Session.create(tmp_path / "s", make_cloud(20_000)).close()
+    shutil.copytree(tmp_path / "s", small_disk / "s")
+    with Session.open(small_disk / "s") as opened:
+        opened.do(Select("half", HalfSpace((0, 0, 0), (0, 1, 0))))
+        wanted = opened.hash
+        (small_disk / "letters").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 100_000))
+        for _ in range(2):
+            with pytest.raises(BadInput, match="No space left"):
+                opened.do(Rotate(ALL, (0, 1, 0), 30))
+            assert opened.hash == scene_hash(opened.scene) == wanted
+        opened.undo()
+        (small_disk / "letters").unlink()
+        opened.redo()
+        opened.do(Forget("half"))
+        wanted = opened.hash
+    with Session.open(small_disk / "s") as again:
+        assert (again.hash, again.notices, again.done) == (wanted, [], 2)
+
+
 def test_only_one_may_write(fresh):
     with pytest.raises(BadInput, match=f"open in process {os.getpid()}"):
         Session.open(fresh.folder)

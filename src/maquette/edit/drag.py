@@ -20,6 +20,7 @@ from maquette.edit.transform import near
 from maquette.representations import GaussianCloud
 
 LONGEST_CHAIN = 32  # Gaussians between two rows that were neighbours
+MOST_NEW = 100_000  # Gaussians of one drag
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def bridges(
 
     GSGEN's compactness densification (arXiv 2309.16585) puts one Gaussian into the middle of a gap between neighbours
     whose three standard deviations do not meet; a drag opens wider gaps, so here are as many as the rows' own size
-    asks for. Colors and opacities run from one end to the other.
+    asks for. Colors and opacities run from one end to the other. BadInput for a gap that takes too many.
     """
     if bool(moved.all()):
         return after.select(slice(0, 0)), torch.zeros(0, dtype=torch.int64)
@@ -96,6 +97,11 @@ def bridges(
     is_open = (gap > 0) & (gap > gap_before) & (length > 0)
     i, j, line, length, gap, reach = (x[is_open] for x in (i, j, line, length, gap, reach))
     count = (gap / reach.clamp(min=1e-9)).ceil().clamp(1, LONGEST_CHAIN).long()
+    if int(count.sum()) > MOST_NEW:
+        raise BadInput(
+            f"filling the gap would take {int(count.sum())} Gaussians; expected at most {MOST_NEW}",
+            "drag a part that hangs together, or leave the gap open (fill=False, --no-fill)",
+        )
     pair = torch.repeat_interleave(torch.arange(len(i)), count)
     link = torch.arange(len(pair)) - torch.repeat_interleave(count.cumsum(0) - count, count)
     i, j, gap, length, count = (x[pair] for x in (i, j, gap, length, count))
