@@ -116,3 +116,15 @@ def test_help_needs_no_session(capsys):
         with pytest.raises(SystemExit):
             edit_session(words)
         assert "maquette edit" in capsys.readouterr().out
+
+
+def test_the_command_line_reaches_sessions(tmp_path, asset, capsys):
+    from maquette.apps.cli import run
+
+    session = str(tmp_path / "knight.mq")
+    assert run(["edit", session, "new", str(asset)]) == 0
+    assert run(["edit", session, "select", "low", "--plane", "0,0,0,0,-1,0"]) == 0
+    assert run(["edit", session, "move", "nothing", "--by", "1,0,0"]) == 2
+    assert "nothing" in capsys.readouterr().err
+    assert run(["replay", session, "--out", str(tmp_path / "again.mq")]) == 0
+    assert "the same state" in capsys.readouterr().out

@@ -169,6 +169,29 @@ def train(recipe: Positional[str], /) -> None:
     _train([recipe])
 
 
+def edit(session: Positional[Path], /) -> None:
+    """Change an asset step by step, with exact undo; `maquette edit SESSION --help` lists the verbs.
+
+    Args:
+        session: The folder that holds the asset and everything that was done to it.
+    """
+    from maquette.apps.edit import edit_session
+
+    edit_session([str(session)])
+
+
+def replay(session: Positional[Path], /, *, out: Path) -> None:
+    """Do everything in the log of a session again in a new folder, and say whether it comes out the same.
+
+    Args:
+        session: The session's folder.
+        out: The new folder.
+    """
+    from maquette.apps.edit import replay_session
+
+    replay_session(session, out)
+
+
 def info(*, vocabulary: bool = False) -> None:
     """Versions, methods, priors, and how many words the pocket prior knows.
 
@@ -197,6 +220,8 @@ COMMANDS = {
     "generate": generate,
     "render": render,
     "convert": convert,
+    "edit": edit,
+    "replay": replay,
     "evaluate": evaluate,
     "train": train,
     "info": info,
@@ -215,6 +240,10 @@ def run(args: list[str]) -> int:
     try:
         if args[:1] == ["train"] and len(args) > 1 and not args[1].startswith("-"):
             _train(args[1:])  # the rest of the line belongs to the recipe's own configuration
+        elif args[:1] == ["edit"] and len(args) > 1 and not args[1].startswith("-"):
+            from maquette.apps.edit import edit_session
+
+            edit_session(args[1:])  # the rest of the line is a verb of the session
         else:
             tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, prog="maquette", description=DESCRIPTION, args=args or ["--help"], config=_PLAIN

@@ -16,7 +16,8 @@ def evaluate(
 ) -> Iterator[Event]:
     """Make and score an asset for every prompt; ends in `Result(None, report)`, as `evaluate_prompts` tells.
 
-    Assets count as finished for a later call only if the version, the overrides and the weights are the same.
+    Assets count as finished for a later call only if the version, the overrides and the weights that make them are the
+    same; the judge makes none.
     """
 
     def make(prompt: str, folder: Path) -> Iterator[Event]:
@@ -24,17 +25,17 @@ def evaluate(
             prompt, image=None, pipeline="im3d", prior="pocket", seed=seed, out=folder, device=None, overrides=overrides
         )
 
-    identity = {"version": __version__, "overrides": overrides, "weights": weights_hash()}
+    identity = {"version": __version__, "overrides": overrides, "weights": weights_hash("multiview", "encoder")}
     yield from evaluate_prompts(
         prompts, out, make=make, judge=load_judge(), guide=load_encoder(), seed=seed, limit=limit, identity=identity,
         data=data,
     )  # fmt: skip
 
 
-def weights_hash() -> str:
-    """A short name for the exact weights of the pocket prior."""
+def weights_hash(*models: str) -> str:
+    """A short name for the exact weights of some models of the pocket prior."""
     digest = blake2b(digest_size=8)
-    for path in sorted(POCKET.rglob("*.safetensors")):
+    for path in sorted(path for model in models for path in (POCKET / model).rglob("*.safetensors")):
         digest.update(str(path.relative_to(POCKET)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
