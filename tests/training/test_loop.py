@@ -1,3 +1,9 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -99,3 +105,51 @@ def test_the_averaged_network_keeps_the_running_statistics(tmp_path):
 
     averaged = fit(model, loss, tmp_path, LoopConfig(steps=60, warmup=1))
     assert torch.allclose(averaged[0].running_mean, torch.full((2,), 5.0), atol=0.2)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+
+import torch
+
+from maquette.training.loop import LoopConfig, fit
+
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 1, bias=False)
+rank = int(sys.argv[2])
+
+
+def loss(net, generator):
+    value = (net.weight - torch.tensor([[1.0, 0.0], [0.0, 3.0]][rank])).square().sum()
+    return value, {"draw": torch.rand((), generator=generator).item()}
+
+
+config = LoopConfig(steps=150, rate=0.05, warmup=1, weight_decay=0.0, ema=0.5)
+fit(model, loss, Path(sys.argv[1]), config)
+print([round(x, 3) for x in model.weight.flatten().tolist()])
+"""
+
+
+def test_two_processes_learn_from_the_mean_of_their_gradients(tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, script, tmp_path / "run", str(rank)],
+            env=group | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [worker.communicate(timeout=120)[0].splitlines()[-1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert said[0] == said[1]  # the same weights in both
+    assert json.loads(said[0]) == pytest.approx([0.5, 1.5], abs=0.02)  # the minimum of the mean, not of either
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [50, 100, 150]  # one of them writes

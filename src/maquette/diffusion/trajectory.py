@@ -18,11 +18,18 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 
 def scaled_linear(
-    noise_levels: int = 1000, *, first: float = 0.00085, last: float = 0.012
+    noise_levels: int = 1000, *, first: float = 0.00085, last: float = 0.012, zero_terminal_snr: bool = False
 ) -> Float[Tensor, " noise_levels"]:
-    """The table `alphas_cumprod` of Stable Diffusion: beta from `first` to `last`, evenly in its square root."""
+    """The table `alphas_cumprod` of Stable Diffusion: beta from `first` to `last`, evenly in its square root.
+
+    With `zero_terminal_snr` it is stretched until the last entry is pure noise (Lin et al., arXiv 2305.08891, alg. 1).
+    """
     beta = torch.linspace(first**0.5, last**0.5, noise_levels, dtype=torch.float64) ** 2
-    return (1 - beta).cumprod(0)
+    table = (1 - beta).cumprod(0)
+    if not zero_terminal_snr:
+        return table
+    root = table.sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
 
 
 def level_of(t: float, noise_levels: int) -> int:

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maquette.diffusion import scaled_linear
+
 FREQUENCIES = 128  # of the time embedding
 CAMERA_FEATURES = 8
 
@@ -94,7 +96,10 @@ class Block(nn.Module):
 class MultiviewTransformer(ModelMixin, ConfigMixin):
     """Predicts v (Salimans and Ho, arXiv 2202.00512) for every view of a set.
 
-    Latents are scaled to unit variance. `patch` latent pixels a side make one token.
+    `patch` latent pixels a side make one token. `variances` are the mean squares of the latent channels (all 1 if
+    None): what the network sees and says is scaled by them, channel by channel, as Karras et al. (arXiv 2206.00364,
+    table 1) do with one variance for all, so that it predicts only what the best linear denoiser does not know. The
+    noise levels are those of Stable Diffusion's table with zero terminal SNR.
     """
 
     @register_to_config
@@ -107,8 +112,12 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         depth: int = 8,
         heads: int = 6,
         text_width: int = 256,
+        variances: list[float] | None = None,
     ):
         super().__init__()
+        # Not buffers: half precision would round 1 - alpha_bar away.
+        self._variances = torch.tensor(variances or [1.0] * latent_channels).view(1, 1, -1, 1, 1)
+        self._alpha_bar = scaled_linear(zero_terminal_snr=True)
         self.tokens = (latent_size // patch) ** 2
         numbers = latent_channels * patch**2
         self.enter, self.leave = nn.Linear(numbers, width), nn.Linear(width, numbers)
@@ -147,14 +156,21 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         and the first view's elevation) azimuths count from it; without, azimuth 0 is the object's front and NaN is an
         unknown side."""
         sets, views = latents.shape[:2]
-        dtype = self.position.dtype
-        x = self.enter(self._tokens(latents).to(dtype)) + self.position
+        dtype, noisy = self.position.dtype, latents.float()
+        a2 = self._alpha_bar[timestep.long().cpu()].float().to(noisy.device).view(-1, 1, 1, 1, 1)
+        squares = self._variances.to(noisy.device)
+        total = a2 * squares + (1 - a2)
+        x = self.enter(self._tokens(noisy * total.rsqrt()).to(dtype)) + self.position
         cameras = self.camera(camera_features(azimuth.nan_to_num(), elevation).to(dtype))
         cameras = torch.where(azimuth.isnan()[..., None], self.any_side, cameras)
         x = x + cameras[:, :, None]
         if reference is not None:
             first = self.camera(camera_features(torch.zeros_like(elevation[:, :1]), elevation[:, :1]).to(dtype))
-            clean = self.enter_reference(self._tokens(reference).to(dtype)) + self.position + first[:, :, None]
+            clean = (
+                self.enter_reference(self._tokens(reference.float() * squares.rsqrt()).to(dtype))
+                + self.position
+                + first[:, :, None]
+            )
             x = torch.cat([x + self.relative, clean], dim=1)
         x, text = x.flatten(1, 2), text.to(dtype)
         share = (mask / mask.sum(1, keepdim=True).clamp(min=1)).to(dtype)
@@ -166,7 +182,8 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         for block in self.blocks:
             x = block(x, text, bias, modulation)
         scale, shift = (self.last_table + emb[:, None]).unbind(1)
-        return self._images(x[:, : views * self.tokens], scale, shift, latents.shape)
+        surprise = self._images(x[:, : views * self.tokens], scale, shift, latents.shape)
+        return (a2 * (1 - a2)).sqrt() * (1 - squares) / total * noisy - (squares / total).sqrt() * surprise
 
     def _images(self, x: Tensor, scale: Tensor, shift: Tensor, shape: tuple[int, ...]) -> Tensor:
         sets, views, c, h, w = shape

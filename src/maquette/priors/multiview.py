@@ -31,11 +31,8 @@ class MultiviewLatentPrior:
         self.alphas_cumprod = alphas_cumprod.double()
         config = transformer.config
         self.latent_shape = (config.latent_channels, config.latent_size, config.latent_size)
-        self.image_size = config.latent_size * 16
+        self.image_size = config.latent_size * vae.config.patch
         self.evaluations = 0
-        shift = torch.tensor(vae.config.shift_factor or [0.0])
-        scale = torch.tensor(vae.config.scaling_factor or [1.0])
-        self._shift, self._scale = shift.view(1, -1, 1, 1), scale.view(1, -1, 1, 1)
 
     @property
     def device(self) -> torch.device:
@@ -57,12 +54,11 @@ class MultiviewLatentPrior:
         """sRGB on white in [0, 1], with alpha as fourth channel (`with_coverage` adds it when missing)."""
         images = with_coverage(images.to(self.device))
         pixels = (images.movedim(-1, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
-        latents = self.vae.encode(pixels.to(self.vae.dtype)).mode()
-        return (latents.float() - self._shift) / self._scale
+        return self.vae.encode(pixels.to(self.vae.dtype)).float()
 
     def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 4"]:
         """sRGB on white and alpha, clamped to [0, 1]."""
-        pixels = self.vae.decode((latents.to(self.device) * self._scale + self._shift).to(self.vae.dtype)).float()
+        pixels = self.vae.decode(latents.to(self.device, self.vae.dtype)).float()
         return (pixels * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
 
     @torch.no_grad()
@@ -97,7 +93,11 @@ class MultiviewLatentPrior:
             elevation.expand(count, -1), None if reference is None else reference.expand(count, -1, -1, -1, -1),
         )  # fmt: skip
         x0 = x0_from_v(noisy.float(), v.float(), float(self.alphas_cumprod[level]))
-        return x0[0] if count == 1 else guide(x0[0], x0[1], guidance, rescale=rescale)
+        if count == 1:
+            return x0[0]
+        # Guidance drives colors out of their range, and each step would start farther out than the last.
+        guided = guide(x0[0], x0[1], guidance, rescale=rescale)
+        return self.vae.threshold(guided.to(self.vae.dtype)).float()
 
 
 def orbit_angles(camera: Camera) -> tuple[Float[Tensor, "1 views"], Float[Tensor, "1 views"]]:

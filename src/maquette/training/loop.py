@@ -7,12 +7,14 @@ minutes
 
 import copy
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from maquette.core.files import atomic_write
@@ -72,12 +74,13 @@ def fit(
     """
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device(config.device)
+    rank = _join()
     model.to(device).train()
     averaged = copy.deepcopy(model).eval().requires_grad_(False)
     working = copy.deepcopy(model).bfloat16() if pure_half else model
     pairs = list(zip(model.parameters(), working.parameters(), strict=True)) if pure_half else []
     optimizers = _optimizers(model, config, muon)
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.seed + 7919 * rank)
     step, spent = 0, 0.0
     state_path = out / "state.pt"
     if state_path.exists():
@@ -86,8 +89,8 @@ def fit(
         averaged.load_state_dict(state["averaged"])
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        generator.set_state(state["generator"].cpu())
         step, spent = state["step"], state["seconds"]
+        generator.set_state(state["generator"].cpu()) if rank == 0 else generator.manual_seed(7919 * rank + step)
         print(f"continuing {out} at step {step} after {spent / 60:.1f} min", flush=True)
 
     def save() -> None:
@@ -109,6 +112,7 @@ def fit(
     while True:
         now = time.perf_counter()
         progress = (spent + now - start) / (60 * config.minutes) if config.minutes else step / config.steps
+        progress = _from_first(progress)
         if progress >= 1:
             break
         for optimizer in optimizers:
@@ -123,6 +127,7 @@ def fit(
         value.backward()
         for master, used in pairs:
             master.grad = None if used.grad is None else used.grad.float()
+        _average_gradients(model)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if torch.isfinite(norm):
             for optimizer in optimizers:
@@ -135,17 +140,50 @@ def fit(
                 kept.copy_(seen)  # running statistics are averages already
         for name, scalar in {"loss": value.item(), "norm": norm.item(), **scalars}.items():
             means[name] = scalar if name not in means else 0.98 * means[name] + 0.02 * scalar
-        if step % 50 == 0:
+        if step % 50 == 0 and rank == 0:
             row = {"step": step, "minutes": round((spent + now - start) / 60, 2), "progress": round(progress, 4)}
             row |= {name: round(scalar, 5) for name, scalar in means.items()}
             with open(out / "log.jsonl", "a", encoding="utf-8") as log:
                 log.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
         if now - last_save > 60 * config.save_minutes:
-            save()
+            if rank == 0:
+                save()
             last_save = time.perf_counter()
-    save()
+    if rank == 0:
+        save()
     return averaged
+
+
+def _join() -> int:
+    """This process's rank among those that `torchrun` started; 0 when there is only one."""
+    if "WORLD_SIZE" not in os.environ:
+        return 0
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    return dist.get_rank()
+
+
+def _from_first(value: float) -> float:
+    """The first process's value, for all."""
+    if not dist.is_initialized():
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    dist.broadcast(shared, 0)
+    return shared.item()
+
+
+def _average_gradients(model: nn.Module) -> None:
+    """The mean over all processes; a parameter that one of them did not use counts as zero there."""
+    if not dist.is_initialized():
+        return
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    parts = (flat / dist.get_world_size()).split([p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
 def _optimizers(model: nn.Module, config: LoopConfig, muon: bool) -> list[torch.optim.Optimizer]:

@@ -25,6 +25,7 @@ SHEET_PROMPTS = (
     "a red apple", "a wooden chair", "a green car", "a brown horse", "a purple donut", "a knight", "a yellow house",
     "a blue sword", "a pine tree", "a spaceship", "a gray castle", "a dog",
 )  # fmt: skip
+IMAGE_SIZE = 128
 KIND_WEIGHT = {PLAIN: 1.0, RECOLORED: 0.8, COMPOSED: 0.25}
 
 
@@ -42,8 +43,8 @@ class Config:
     """Width of the transformer."""
     depth: int = 8
     """Blocks."""
-    patch: int = 2
-    """Latent pixels a side of a token: 2 gives 16 tokens a view, 1 gives 64."""
+    patch: int = 1
+    """Latent pixels a side of a token: 1 gives 16 tokens a view."""
     text_width: int = 256
     """Width of the text encoder."""
     views_a_step: int = 256
@@ -87,9 +88,15 @@ def build(config: Config, words: list[str]) -> tuple[Trainee, object]:
     vae_config = PocketAutoencoder.load_config(config.autoencoder)
     tokenizer = word_tokenizer(words)
     transformer = MultiviewTransformer(
-        latent_channels=vae_config["latent_channels"], patch=config.patch, width=config.width, depth=config.depth,
-        heads=config.width // 64, text_width=config.text_width,
-    )  # fmt: skip
+        latent_channels=vae_config["latent_channels"],
+        latent_size=IMAGE_SIZE // vae_config["patch"],
+        patch=config.patch,
+        width=config.width,
+        depth=config.depth,
+        heads=config.width // 64,
+        text_width=config.text_width,
+        variances=vae_config["variances"],
+    )
     text = text_config(len(tokenizer), width=config.text_width, max_words=MAX_WORDS)
     return Trainee(transformer, CLIPTextModel(text)), tokenizer
 
@@ -134,9 +141,7 @@ class Batches:
                 caption, known = with_view_word(caption, 22.5 * first, draw), draw.random() < 0.5
             azimuths[-1] = azimuths[-1] if known else np.full(views, np.nan)
             captions.append("" if draw.random() < config.drop_text * (4 if with_reference else 1) else caption)
-        tokens = self.tokenizer(
-            captions, padding="max_length", truncation=True, max_length=MAX_WORDS, return_tensors="pt"
-        )
+        tokens = self.tokenizer(captions, padding="longest", truncation=True, max_length=MAX_WORDS, return_tensors="pt")
         elevations = torch.tensor([self.rows[n].elevation_deg for n in chosen]).deg2rad()[:, None].expand(-1, views)
         return {
             "latents": torch.from_numpy(np.stack(latents)).float(),
