@@ -4,6 +4,8 @@ from maquette.core.lazy import lazy_door
 
 _HOME = {
     "Rendering": "rendering",
+    "march": "field",
+    "render_field": "field",
     "render_gaussians": "gaussians",
     "render_mesh": "mesh",
     "change_background": "background",

@@ -1,4 +1,4 @@
-"""What an asset can be: Gaussians, meshes, and the arrows between them."""
+"""What an asset can be: Gaussians, fields, meshes, and the arrows between them."""
 
 from maquette.core.lazy import lazy_door
 
@@ -8,6 +8,9 @@ _HOME = {
     "state_hash": "gaussians",
     "Mesh": "mesh",
     "gaussians_to_mesh": "convert",
+    "FieldShape": "field",
+    "HashField": "field",
+    "OccupancyGrid": "occupancy",
 }
 
 __all__ = sorted(_HOME)
