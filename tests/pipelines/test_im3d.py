@@ -198,6 +198,24 @@ def test_regeneration_repairs_a_prior_that_contradicts_itself():
     assert errors[2] <= errors[1]
 
 
+def test_a_start_in_the_hull_is_ahead_of_a_start_at_the_centre():
+    prior = RenderOracle(TOY.look, image_size=48)
+    truth = TOY.look(turntable(8, size=48))[..., :3]
+    centre = replace(SMALL, hull=None, rounds=0, strengths=(), iterations=12)
+    shown = [
+        seen(run(config, prior)[-1].asset, turntable(8, size=48)).color
+        for config in (centre, replace(centre, hull=0.1))
+    ]
+    assert psnr(shown[1], truth) > psnr(shown[0], truth) + 3.0
+
+
+def test_views_without_an_object_start_at_the_centre():
+    nothing = RenderOracle(lambda camera: TOY.look(camera) * 0 + torch.tensor([1.0, 1.0, 1.0, 0.0]), image_size=16)
+    config = replace(im3d.TINY, resolution=16, hull=0.2, iterations=1, rounds=0, strengths=())
+    other = replace(config, hull=None)
+    assert state_hash(run(config, nothing)[-1].asset) == state_hash(run(other, nothing)[-1].asset)
+
+
 # --- a picture instead of words
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maquette.core import (
     BadInput,
+    Camera,
     Constant,
     Event,
     Exponential,
@@ -37,6 +38,7 @@ from maquette.priors import Encoder, MultiviewPrior, with_coverage
 from maquette.priors.sampling import ViewSampler, resized
 from maquette.render import change_background, render_gaussians
 from maquette.representations.gaussians import GaussianCloud, from_points
+from maquette.representations.hull import hull_points
 from maquette.training import density, optim, resume
 
 ElevationEstimator = Callable[[Float[Tensor, "images height width 3"]], float]  # sRGB on white -> degrees
@@ -106,6 +108,8 @@ class Config:
     """Gaussians at the start (paper: 5000 at the centre of space)."""
     init_std: float = 0.15
     """Standard deviation of their centres, world units."""
+    hull: float | None = None
+    """Start inside of the visual hull of the first views instead: the share of them that may see nothing at a place."""
     weights: Weights = field(default_factory=Weights)
     """Of the terms of the loss."""
     rates: optim.Rates = RATES
@@ -195,15 +199,14 @@ def run(
     identity = _identity(config, prior, prompt, reference, elevation_deg, seed)
     state = None if state_file is None else _load(state_file, identity, prior.device)
     if state is None:
-        # Sample the turntable; start from grey points around the centre of space.
+        # Sample the turntable; start from grey points around the centre of space, or from the hull of the views.
         seconds: dict[str, float] = {}
         noises = [
             torch.randn(config.views, *prior.latent_shape, generator=draw.generator(f"noise/first/{i}"))
             for i in range(config.candidates)
         ]
         rgba = yield from sampler.best(encoder, noises, config.first_steps, seconds)
-        points = config.init_std * torch.randn(config.init_points, 3, generator=draw.generator("points"))
-        cloud = from_points(points, torch.full_like(points, 0.5)).to(prior.device)
+        cloud = _first_cloud(config, rgba, camera, draw).to(prior.device)
         state = _State(0, rgba, cloud, optim.start(cloud), density.start(cloud), seconds, sampler.evaluations)
         yield Preview(0, rgba[..., :3])
     else:
@@ -263,6 +266,18 @@ def run(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
     yield Result(cloud.detach(), report)
+
+
+def _first_cloud(
+    config: Config, rgba: Float[Tensor, "views size size 4"], camera: Camera, draw: Streams
+) -> GaussianCloud:
+    if config.hull is not None:
+        where = draw.generator("hull")
+        points, colors = hull_points(rgba, camera, config.init_points, where, disagreeing=config.hull)
+        if len(points):
+            return from_points(points, colors)
+    points = config.init_std * torch.randn(config.init_points, 3, generator=draw.generator("points"))
+    return from_points(points, torch.full_like(points, 0.5))
 
 
 @dataclass(frozen=True)
