@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction, arg
 
+from maquette.apps.compare import compare
 from maquette.core.errors import BadInput, MaquetteError
 from maquette.core.inputs import check_prompt, check_seed
 
@@ -223,6 +224,7 @@ COMMANDS = {
     "edit": edit,
     "replay": replay,
     "evaluate": evaluate,
+    "compare": compare,
     "train": train,
     "info": info,
     "doctor": doctor,

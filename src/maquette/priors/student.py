@@ -1,0 +1,55 @@
+"""A copy of the pocket prior that keeps learning: the student of variational score distillation.
+
+The paper adds low-rank adapters to a copy of a billion parameters. This prior has nine million, so all of them learn.
+"""
+
+import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core.camera import Camera
+from maquette.core.errors import Unsupported
+from maquette.diffusion import level_of, x0_from_v
+from maquette.priors.multiview import MultiviewLatentPrior, orbit_angles
+from maquette.priors.protocol import Condition
+
+
+class Student(MultiviewLatentPrior):
+    """`MultiviewPrior` whose transformer is a float32 copy with gradients; it shares everything else with its teacher.
+
+    Every forward pass, also one that only learns, counts as an evaluation.
+    """
+
+    def __init__(self, teacher: MultiviewLatentPrior, *, rate: float = 1e-4):
+        super().__init__(
+            copy.deepcopy(teacher.transformer).float().requires_grad_(True), teacher.text_encoder, teacher.tokenizer,
+            teacher.vae, teacher.alphas_cumprod,
+        )  # fmt: skip
+        self._adam = torch.optim.AdamW(self.transformer.parameters(), lr=rate)
+
+    def denoise(
+        self,
+        latents: Float[Tensor, "views c h w"],
+        t: float,
+        condition: Condition,
+        camera: Camera,
+        *,
+        guidance: float = 1.0,
+        rescale: float = 0.0,
+    ) -> Float[Tensor, "views c h w"]:
+        """x0 under the words, differentiable in the parameters; a student is never guided (`Unsupported`)."""
+        if guidance != 1:
+            raise Unsupported(f"a student with guidance {guidance}", "guide its teacher; a student is asked with 1")
+        level = max(level_of(t, len(self.alphas_cumprod)), 0)
+        self.evaluations += 1
+        time = torch.full((1,), float(level), device=self.device)
+        v = self.transformer(latents[None], time, condition.text, condition.mask, *orbit_angles(camera))[0]
+        return x0_from_v(latents.float(), v.float(), float(self.alphas_cumprod[level]))
+
+    def learn(self, loss: Float[Tensor, ""]) -> None:
+        """One step of AdamW down the gradient of `loss`."""
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self._adam.step()
