@@ -24,8 +24,8 @@ from maquette.core.files import atomic_write
 class LoopConfig:
     """How long and how fast to train."""
 
-    minutes: float | None = None
-    """Wall-clock minutes over all resumed runs; when given, `steps` is not used."""
+    minutes: float = 0.0
+    """Wall-clock minutes over all resumed runs; 0 counts `steps` instead."""
     steps: int = 1000
     """Optimiser steps."""
     rate: float = 1e-3
