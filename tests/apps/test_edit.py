@@ -35,7 +35,7 @@ def knight(tmp_path, asset, capsys):
 
 
 def test_an_afternoon_with_a_knight(tmp_path, asset, knight, capsys):
-    assert "0 outside changed" in knight("select", "head", "--sphere", "0,0.35,0,0.3")
+    assert "outside 0 rows changed, 0 pixels" in knight("select", "head", "--sphere", "0,0.35,0,0.3")
     knight("move", "head", "--by", "-0.1,0,0")
     knight("rotate", "head", "--degrees", "-30", "--axis", "0,1,0")
     knight("stretch", "head", "--factors", "1,2,1", "--axes", "own")
@@ -57,6 +57,17 @@ def test_an_afternoon_with_a_knight(tmp_path, asset, knight, capsys):
     with Session.open(tmp_path / "again.mq") as again:
         assert len(load_splats(tmp_path / "out.ply")) == len(again.scene.cloud)
         assert {"head", "twin", "dragon"} == set(again.scene.parts)
+
+
+def test_parts_come_back_from_a_glb(tmp_path, knight, capsys):
+    knight("select", "head", "--sphere", "0,0.35,0,0.3")
+    knight("select", "up", "--plane", "0,0,0,0,1,0")
+    knight("export", str(tmp_path / "knight.glb"))
+    edit_session([str(tmp_path / "again.mq"), "new", str(tmp_path / "knight.glb")])
+    assert capsys.readouterr().out.endswith("80 Gaussians, head, up\n")
+    with Session.open(knight.folder) as one, Session.open(tmp_path / "again.mq") as other:
+        sizes = [{name: int(rows.sum()) for name, rows in session.scene.parts.items()} for session in (one, other)]
+    assert sizes[0] == sizes[1]
 
 
 def test_reports_for_programs(knight):
@@ -100,6 +111,10 @@ def test_a_region_from_a_file(tmp_path, knight):
         (("move", "all", "--by", "0,inf,0"), "expected 3 numbers"),
         (("move", "arm", "--by", "0,1,0"), "there is no part 'arm'"),
         (("undo",), "cannot undo"),
+        (("repaint", "all", "green"), "nothing to make"),
+        (("repaint", "head", "a green apple"), "there is no part 'head'"),
+        (("repaint", "all", "a green apple", "--times", "0.5,x"), "--times"),
+        (("repaint", "all", "a green apple", "--times", "0.5,2"), "all in"),
         (("drag", "--from", "0,0,0", "--to", "0,0,0", "--radius", "1"), "goes nowhere"),
         (("export", "x.txt"), "ends in .txt"),
     ],

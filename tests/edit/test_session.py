@@ -1,5 +1,6 @@
 """A session keeps everything: undo and redo to the bit, kills, locks, full disks, damaged folders, replays."""
 
+import inspect
 import json
 import os
 import random
@@ -304,6 +305,29 @@ def test_killed_at_any_moment_it_loses_at_most_the_unfinished_edit_and_says_so(f
     assert grown > 60
 
 
+def test_every_edit_is_a_method_with_the_fields_of_its_edit(fresh, make_cloud):
+    assert fresh.select("top", HalfSpace((0, 0, 0), (0, 1, 0))).selected == int(fresh.scene.parts["top"].sum())
+    fresh.move("left", by=(0, 0.1, 0))
+    fresh.rotate("left", (0, 1, 0), 20)
+    fresh.stretch("left", (1, 2, 1), axes="own")
+    fresh.mirror("right", (1, 0, 0))
+    fresh.duplicate("right", "twin", (0, 0.5, 0))
+    fresh.drag((-0.3, 0, 0), ((-0.3, 0.3, 0),), 0.2, mode="rigid")
+    fresh.paste(make_cloud(5, seed=4), "guest", at=(0, 0.4, 0), scale=0.5)
+    fresh.forget("top")
+    fresh.remove("guest")
+    done = [entry.edit["kind"] for entry in fresh.entries[1:]]
+    assert done == "select move rotate stretch mirror duplicate drag paste forget remove".split()
+    assert list(inspect.signature(Session.drag).parameters) == [
+        "self", "source", "path", "radius", "mode", "part", "steps", "fill",
+    ]  # fmt: skip
+    assert Session.move.__doc__ == Move.__doc__
+    with pytest.raises(TypeError, match="sideways"):
+        fresh.move("left", sideways=1)
+    fresh.undo(10)
+    assert fresh.hash == fresh.entries[0].after
+
+
 def test_a_line_that_was_cut_off_is_lost_and_said(fresh):
     fresh.do(Move("left", (0, 0.1, 0)))
     fresh.do(Move("left", (0, 0.2, 0)))
@@ -344,8 +368,8 @@ def test_foreign_newer_and_damaged_folders_are_named(tmp_path, fresh):
     assert "no complete line" in broken(lambda folder: (folder / "log.jsonl").write_bytes(b""))
     assert "line 1" in broken(lambda folder: (folder / "log.jsonl").write_bytes(b"\xff\x00garbage\n"))
     assert "line 1" in broken(lambda folder: (folder / "log.jsonl").write_bytes(b"[" * 100_000 + b"\n"))
-    assert "update maquette" in broken(line(0, format=2))
-    assert "layout 0" in broken(line(0, format=0))
+    assert "update maquette" in broken(line(0, format=3))
+    assert "layout 1" in broken(line(0, format=1))
     assert "line 2" in broken(line(1, what="dance"))
     assert "line 2" in broken(line(1, before="0" * 32))
     assert "line 3" in broken(line(2, line=7))

@@ -5,16 +5,17 @@ know how anything is done.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from maquette.apps.edit_words import json_of, listed, numbers, vector
 from maquette.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from maquette.edit import Edit, Session
+    from maquette.edit import Edit, Report, Session
 
 Action = Callable[[Path, bool], None]
 """What to do with the session in a folder; the flag asks for JSON."""
@@ -27,16 +28,19 @@ def new(source: Positional[Path], /, *, seed: int = 0) -> Action:
     """Start the session from a file with Gaussians.
 
     Args:
-        source: A .ply, .spz, .glb or .gltf file.
+        source: A .ply, .spz, .glb or .gltf file; a .glb that export wrote brings its parts.
         seed: For edits that draw random numbers.
     """
 
     def act(folder: Path, as_json: bool) -> None:
         from maquette.edit import Session
-        from maquette.io import load_splats
+        from maquette.io import load_splat_parts, load_splats
 
-        with Session.create(folder, load_splats(source), seed=seed) as session:
-            _say(as_json, f"{folder}: {len(session.scene.cloud)} Gaussians", rows=len(session.scene.cloud))
+        is_gltf = source.suffix.lower() in (".glb", ".gltf")
+        cloud, parts = load_splat_parts(source) if is_gltf else (load_splats(source), {})
+        with Session.create(folder, cloud, parts, seed=seed) as session:
+            count = f"{len(session.scene.cloud)} Gaussians" + "".join(f", {name}" for name in sorted(parts))
+            _say(as_json, f"{folder}: {count}", rows=len(session.scene.cloud), parts=sorted(parts))
 
     return act
 
@@ -81,22 +85,22 @@ def select(
     ((kind, value),) = given.items()
     match kind:
         case "sphere":
-            x, y, z, radius = _numbers(value, 4, "--sphere")
+            x, y, z, radius = numbers(value, 4, "--sphere")
             chosen = e.Sphere((x, y, z), radius)
         case "box":
-            x, y, z, *half = _numbers(value, 6, "--box")
+            x, y, z, *half = numbers(value, 6, "--box")
             chosen = e.Box((x, y, z), tuple(half))
         case "plane":
-            x, y, z, *normal = _numbers(value, 6, "--plane")
+            x, y, z, *normal = numbers(value, 6, "--plane")
             chosen = e.HalfSpace((x, y, z), tuple(normal))
         case "component":
-            x, y, z, gap = _numbers(value, 4, "--component")
+            x, y, z, gap = numbers(value, 4, "--component")
             chosen = e.Component((x, y, z), gap)
         case "color":
-            r, g, b, tolerance = _numbers(value, 4, "--color")
+            r, g, b, tolerance = numbers(value, 4, "--color")
             chosen = e.ColorNear((r, g, b), tolerance)
         case "region":
-            chosen = e.from_json({"kind": "select", "part": part, "region": _json(value)}).region
+            chosen = e.from_json({"kind": "select", "part": part, "region": json_of(value)}).region
         case _:
             chosen = {"same": e.Named, "inverse": e.Inverse, "grow": e.Grow, "shrink": e.Shrink}[kind](value)
     return _edit(e.Select(part, chosen, how))
@@ -138,8 +142,8 @@ def paste(
     from maquette.representations import state_hash
 
     cloud = load_splats(source)
-    place = None if at is None else _vector(at, "--at")
-    return _edit(Paste(state_hash(cloud), name, place, scale, _vector(axis, "--axis"), degrees), cloud)
+    place = None if at is None else vector(at, "--at")
+    return _edit(Paste(state_hash(cloud), name, place, scale, vector(axis, "--axis"), degrees), cloud)
 
 
 def move(part: Positional[str], /, *, by: Vector) -> Action:
@@ -151,7 +155,7 @@ def move(part: Positional[str], /, *, by: Vector) -> Action:
     """
     from maquette.edit import Move
 
-    return _edit(Move(part, _vector(by, "--by")))
+    return _edit(Move(part, vector(by, "--by")))
 
 
 def rotate(part: Positional[str], /, *, axis: Vector = "0,1,0", degrees: float, pivot: Vector | None = None) -> Action:
@@ -165,7 +169,7 @@ def rotate(part: Positional[str], /, *, axis: Vector = "0,1,0", degrees: float, 
     """
     from maquette.edit import Rotate
 
-    return _edit(Rotate(part, _vector(axis, "--axis"), degrees, None if pivot is None else _vector(pivot, "--pivot")))
+    return _edit(Rotate(part, vector(axis, "--axis"), degrees, None if pivot is None else vector(pivot, "--pivot")))
 
 
 def stretch(
@@ -181,8 +185,8 @@ def stretch(
     """
     from maquette.edit import Stretch
 
-    middle = None if pivot is None else _vector(pivot, "--pivot")
-    return _edit(Stretch(part, _vector(factors, "--factors"), axes, middle))
+    middle = None if pivot is None else vector(pivot, "--pivot")
+    return _edit(Stretch(part, vector(factors, "--factors"), axes, middle))
 
 
 def mirror(part: Positional[str], /, *, normal: Vector = "1,0,0", pivot: Vector | None = None) -> Action:
@@ -195,7 +199,7 @@ def mirror(part: Positional[str], /, *, normal: Vector = "1,0,0", pivot: Vector 
     """
     from maquette.edit import Mirror
 
-    return _edit(Mirror(part, _vector(normal, "--normal"), None if pivot is None else _vector(pivot, "--pivot")))
+    return _edit(Mirror(part, vector(normal, "--normal"), None if pivot is None else vector(pivot, "--pivot")))
 
 
 def duplicate(part: Positional[str], /, *, name: Name, by: Vector) -> Action:
@@ -208,7 +212,7 @@ def duplicate(part: Positional[str], /, *, name: Name, by: Vector) -> Action:
     """
     from maquette.edit import Duplicate
 
-    return _edit(Duplicate(part, name, _vector(by, "--by")))
+    return _edit(Duplicate(part, name, vector(by, "--by")))
 
 
 def drag(
@@ -234,8 +238,28 @@ def drag(
     """
     from maquette.edit import Drag
 
-    path = tuple(_vector(point, "--to") for point in to)
-    return _edit(Drag(_vector(source, "--from"), path, radius, mode, part, steps, fill=not no_fill))
+    path = tuple(vector(point, "--to") for point in to)
+    return _edit(Drag(vector(source, "--from"), path, radius, mode, part, steps, fill=not no_fill))
+
+
+def repaint(
+    part: Positional[str], words: Positional[str], /, *, steps: int = 300, whole: str = "",
+    times: Annotated[str, arg(metavar="T,T,…")] = "0.8,0.65,0.5", guidance: float = 5.0,
+) -> Action:  # fmt: skip
+    """Give a part other colors, by words; its shape stays.
+
+    Args:
+        part: Its name, or all.
+        words: What the part is to look like, for example "a golden helmet".
+        steps: Of the fit.
+        whole: What the whole object then is; a quarter of the views shows it.
+        times: How much of the old look each round forgets: near 1 all, near 0 nothing.
+        guidance: How literally to take the words; 1 is not at all.
+    """
+    from maquette.edit import Repaint
+
+    rounds = tuple(numbers(times, times.count(",") + 1, "--times"))
+    return _edit(Repaint(part, words, steps, whole, rounds, guidance))
 
 
 def undo(count: Positional[int] = 1, /) -> Action:
@@ -262,7 +286,7 @@ def log() -> Action:
                 print(entry.text(), end="")
                 continue
             state = "undone" if entry.line in now.undone else "" if entry.line in (0, *now.done) else "gone"
-            what = entry.what if entry.edit is None else _words(entry.edit)
+            what = entry.what if entry.edit is None else listed(entry.edit)
             state = state if entry.what in ("start", "edit") else ""
             print(f"{entry.line:4}  {state:6}  {entry.after[:8]}  {entry.report['rows']:>7} rows  {what}")
 
@@ -273,21 +297,14 @@ def export(target: Positional[Path], /, *, mesh: bool = False, part: str = "all"
     """Write the present state as a file.
 
     Args:
-        target: A .ply, .spz or .glb file.
+        target: A .ply, .spz or .glb file; in a .glb every part is a node.
         mesh: Write the surface as a mesh with a texture (.glb).
         part: Only this part.
     """
 
     def act(folder: Path, as_json: bool) -> None:
-        from maquette.apps.convert import save
-
         with _opened(folder, as_json) as session:
-            cloud = session.scene.cloud.select(session.scene.rows(part))
-        if mesh:
-            from maquette.representations import gaussians_to_mesh
-
-            cloud = gaussians_to_mesh(cloud)
-        save(cloud, target)
+            session.export(target, part=part, as_mesh=mesh)
         _say(as_json, str(target), path=str(target))
 
     return act
@@ -296,7 +313,8 @@ def export(target: Positional[Path], /, *, mesh: bool = False, part: str = "all"
 VERBS = {
     verb.__name__: verb
     for verb in (
-        new, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, undo, redo, log, export,
+        new, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, repaint,
+        undo, redo, log, export,
     )
 }  # fmt: skip
 
@@ -306,15 +324,28 @@ def _edit(edit: "Edit", cloud: object = None) -> Action:
         with _opened(folder, as_json) as session:
             if cloud is not None:
                 session.keep(cloud)
-            report = session.do(edit)
+            report = _watched(session, edit, as_json)
             text = (
                 f"{report.selected} selected: {report.changed} changed, {report.added} added, "
-                f"{report.removed} removed; {report.outside_changed} outside changed; "
-                f"{report.rows} rows, {report.seconds:.2f} s"
+                f"{report.removed} removed; outside {report.outside_changed} rows changed, "
+                f"{report.pixels_outside} pixels; {report.rows} rows, {report.seconds:.2f} s"
             )
             _say(as_json, text, hash=session.hash, seconds=report.seconds, **report.lasting())
 
     return act
+
+
+def _watched(session: "Session", edit: "Edit", as_json: bool) -> "Report":
+    """Do an edit, with a bar if it takes long."""
+    from maquette.apps.follow import follow
+    from maquette.core import Event, Result
+    from maquette.edit import Repaint
+
+    def events() -> Iterator[Event]:
+        report = yield from session.doing(edit)
+        yield Result(report, report.lasting())
+
+    return follow(events(), as_json=as_json).asset if isinstance(edit, Repaint) else session.do(edit)
 
 
 def _walk(what: str, count: int) -> Action:
@@ -338,32 +369,3 @@ def _opened(folder: Path, as_json: bool) -> "Session":
 
 def _say(as_json: bool, text: str, **values: object) -> None:
     print(json.dumps(values) if as_json else text, flush=True)
-
-
-def _words(edit: dict) -> str:
-    """One line for a person: the kind, and the values that fit."""
-    values = [f"{name}={value}" for name, value in edit.items() if name != "kind"]
-    text = f"{edit.get('kind')} {' '.join(values)}"
-    return text if len(text) <= 100 else f"{text[:99]}…"
-
-
-def _vector(text: str, where: str) -> tuple[float, float, float]:
-    x, y, z = _numbers(text, 3, where)
-    return x, y, z
-
-
-def _numbers(text: str, count: int, where: str) -> list[float]:
-    try:
-        values = [float(word) for word in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count or not all(abs(value) < float("inf") for value in values):
-        raise BadInput(f"{where} is {text!r}; expected {count} numbers with commas", f"for example {where} 0,0.1,0")
-    return values
-
-
-def _json(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as JSON ({error})", "check the file") from error

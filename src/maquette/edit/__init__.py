@@ -1,6 +1,7 @@
 """Taking hold of an asset: edits as values, selections, and the session that keeps them.
 
-It knows geometry and files, no prompts. `apply(edit, scene)` is pure; `Session` adds history, undo and durability.
+It knows geometry and files; only `Repaint` has words, and leaves their meaning to a prior. `apply(edit, scene)` is
+pure; `Session` adds history, undo and durability.
 """
 
 from maquette.core.lazy import lazy_door
@@ -33,12 +34,16 @@ _HOME = {
     "Paste": "combine",
     "Remove": "combine",
     "Drag": "drag",
+    "Repaint": "repaint",
     "Edit": "edit",
     "Report": "edit",
+    "Sources": "edit",
     "apply": "edit",
     "from_json": "edit",
     "to_json": "edit",
     "Session": "session",
+    "check_vacant": "session",
+    "save_scene_file": "export",
     "read_log": "journal",
     "replay": "rerun",
 }

@@ -1,6 +1,7 @@
 """The difference between two scenes as tensors: forth, back, and no larger than the rows that changed.
 
-Values are compared and stored as bits, so that -0 and the bits of NaN survive. This module does not know which edit
+Values are compared as bits, so that -0 and the bits of NaN survive, and where they changed, the flipped bits are stored
+(old xor new), which lead forth and back. This module does not know which edit
 made the difference.
 """
 
@@ -38,7 +39,7 @@ def difference(before: Scene, change: Change) -> Delta:
         new = news[name]
         if new is not old:
             at = differing(old if len(kept) == len(old) else old[kept], new[: len(kept)]).nonzero()[:, 0]
-            tensors |= {f"{name}.at": at.int(), f"{name}.old": old[kept[at]], f"{name}.new": new[at]}
+            tensors |= {f"{name}.at": at.int(), f"{name}.flips": _bits(old[kept[at]]) ^ _bits(new[at])}
         tensors |= {f"{name}.lost": old[lost], f"{name}.added": new[len(kept) :]}
     for side, parts, others in (("old", before.parts, after.parts), ("new", after.parts, before.parts)):
         for name, mask in parts.items():
@@ -94,7 +95,9 @@ def _step(delta: Delta, scene: Scene, *, is_forward: bool) -> Scene:
         for name, values in found.items():
             values = values[survivors] if is_forward else values[: len(survivors)]
             if f"{name}.at" in delta.tensors:
-                values = values.index_put((delta.tensors[f"{name}.at"].long(),), delta.tensors[f"{name}.{side}"])
+                at = delta.tensors[f"{name}.at"].long()
+                flipped = _bits(values[at]) ^ delta.tensors[f"{name}.flips"]
+                values = values.index_put((at,), flipped.view(values.dtype))
             tensors[name] = values
             if is_forward and f"{name}.added" in delta.tensors:
                 tensors[name] = torch.cat([values, delta.tensors[f"{name}.added"]])

@@ -1,22 +1,41 @@
 """The edits there are, as one type: to JSON and back, and `apply`. Knows no history and no disk."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import get_args
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import TypeVar, get_args
 
 import torch
 
+from maquette.core import Event, Notice, Streams
 from maquette.edit.combine import Paste, Remove, paste, remove
 from maquette.edit.delta import touched
 from maquette.edit.drag import Drag, drag
+from maquette.edit.pixels import pixels_outside
+from maquette.edit.repaint import Repaint, repaint
 from maquette.edit.scene import Change, Scene
 from maquette.edit.select import Forget, Select, forget, select
 from maquette.edit.transform import Duplicate, Mirror, Move, Rotate, Stretch, duplicated, transformed
 from maquette.edit.values import decoded, encoded
+from maquette.priors import MultiviewPrior
 from maquette.representations import GaussianCloud
 
-Edit = Select | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag
+Edit = Select | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Repaint
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What edits draw on besides the scene."""
+
+    clouds: Mapping[str, GaussianCloud] = field(default_factory=dict)
+    """Those that may be pasted, by their `state_hash`."""
+    prior: MultiviewPrior | None = None
+    """What words mean. None is the pocket prior, loaded when the first edit needs it, and words as it knows them."""
+    seed: int = 0
+    """Of all random numbers."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,8 @@ class Report:
     added: int
     outside_changed: int
     """Old rows outside the selection that differ or are gone: 0, or there is a mistake in the edit."""
+    pixels_outside: int = 0
+    """Pixels beyond the region that changed visibly, of two small pictures: the soft edges of what changed."""
     evaluations: int = 0
     """Calls of a denoiser."""
     seconds: float = 0.0
@@ -42,34 +63,62 @@ class Report:
         return {name: value for name, value in asdict(self).items() if name != "seconds"}
 
 
-def apply(edit: Edit, scene: Scene, clouds: Mapping[str, GaussianCloud] | None = None) -> tuple[Scene, Report]:
-    """The scene after the edit, and what changed; `clouds` are those that may be pasted, by their `state_hash`.
+def apply(edit: Edit, scene: Scene, sources: Sources | None = None) -> tuple[Scene, Report]:
+    """The scene after the edit, and what changed. The given scene is never touched.
 
-    The given scene is never touched. Raises BadInput for what cannot be done.
+    Raises BadInput for what cannot be done.
     """
-    change, report = changed(edit, scene, clouds or {})
+    change, report = finished(changing(edit, scene, sources or Sources()))
     return change.scene, report
 
 
-def changed(edit: Edit, scene: Scene, clouds: Mapping[str, GaussianCloud]) -> tuple[Change, Report]:
-    """`apply`, with the rows' history that a session stores."""
+def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, None, tuple[Change, Report]]:
+    """`apply` as a stream: the events of an edit that takes long, then the rows' history and the report.
+
+    Not asking for the next event is a pause; closing the stream is giving up.
+    """
     began = time.perf_counter()
+    evaluations = 0
+    if isinstance(edit, Repaint):
+        scene.rows(edit.part)  # refused before anything heavy is loaded
+        prior = sources.prior
+        if prior is None:
+            edit = yield from _understood(edit)
+            prior = _pocket()
+        before = prior.evaluations
+        change = yield from repaint(edit, scene, prior, Streams(sources.seed))
+        evaluations = prior.evaluations - before
+    else:
+        with torch.no_grad():
+            change = _change(edit, scene, sources.clouds)
     with torch.no_grad():
-        change = _change(edit, scene, clouds)
         differs = touched(scene, change)
     gone = torch.ones(len(scene.cloud), dtype=torch.bool)
     gone[change.kept] = False
     outside = ~change.selected
+    added = len(change.scene.cloud) - len(change.kept)
+    is_seen = added > 0 or bool(differs.any()) or bool(gone.any())
     report = Report(
         rows=len(change.scene.cloud),
         selected=int(change.selected.sum()),
         changed=int(differs.sum()),
         removed=int(gone.sum()),
-        added=len(change.scene.cloud) - len(change.kept),
+        added=added,
         outside_changed=int((differs & outside[change.kept]).sum()) + int((gone & outside).sum()),
+        pixels_outside=pixels_outside(scene, change) if is_seen else 0,
+        evaluations=evaluations,
         seconds=time.perf_counter() - began,
     )
     return change, report
+
+
+def finished(stream: Generator[Event, None, Value]) -> Value:
+    """What a stream returns, when nobody listens to its events."""
+    try:
+        while True:
+            next(stream)
+    except StopIteration as end:
+        return end.value
 
 
 def to_json(edit: Edit) -> dict:
@@ -98,3 +147,23 @@ def _change(edit: Edit, scene: Scene, clouds: Mapping[str, GaussianCloud]) -> Ch
             return drag(edit, scene)
         case Move() | Rotate() | Stretch() | Mirror():
             return transformed(edit, scene)
+
+
+def _understood(edit: Repaint) -> Generator[Event, None, Repaint]:
+    """The edit in words that the pocket prior knows. BadInput for a sentence without a thing that it knows."""
+    from maquette.priors.prompts import understand
+
+    said = []
+    for text in (edit.prompt, edit.whole):
+        words = understand(text) if text else None
+        if words is not None and words.notice:
+            yield Notice(words.notice)
+        said.append(words.understood if words else "")
+    return replace(edit, prompt=said[0], whole=said[1])
+
+
+@lru_cache(maxsize=1)
+def _pocket() -> MultiviewPrior:
+    from maquette.priors.multiview import load_multiview
+
+    return load_multiview()

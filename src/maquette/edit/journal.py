@@ -17,7 +17,7 @@ from typing import Literal
 from maquette import __version__
 from maquette.core.errors import BadInput, Unsupported
 
-FORMAT = 1
+FORMAT = 2
 LOG, LOCK = "log.jsonl", "lock"
 
 

@@ -8,14 +8,15 @@ from maquette.edit.edit import from_json
 from maquette.edit.journal import read_log
 from maquette.edit.session import Session
 from maquette.edit.store import Clouds, check_hash, load_scene, state_path
+from maquette.priors import MultiviewPrior
 
 
-def replay(source: str | Path, target: str | Path) -> list[str]:
+def replay(source: str | Path, target: str | Path, prior: MultiviewPrior | None = None) -> list[str]:
     """Do everything in the log of `source` again in the new folder `target`, undone edits included.
 
     Returns what a person should know: the first line that led to another state than the log says, if any (another
-    version or machine may compute other last bits). Raises BadInput, naming the line, for an edit that this version
-    cannot do; the target then ends before it.
+    version, machine or `prior` may compute other bits; None is the pocket prior). Raises BadInput, naming the line,
+    for an edit that this version cannot do; the target then ends before it.
     """
     source = Path(source)
     entries, clouds = read_log(source), Clouds(source)
@@ -23,6 +24,7 @@ def replay(source: str | Path, target: str | Path) -> list[str]:
     scene = check_hash(load_scene(start), entries[0].after, start)
     differing = []
     with Session.create(target, scene.cloud, scene.parts, seed=entries[0].seed) as session:
+        session.prior = prior
         for entry in entries[1:]:
             try:
                 match entry.what:

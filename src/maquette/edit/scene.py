@@ -87,10 +87,13 @@ def extended(
 
 def put(cloud: GaussianCloud, rows: Bool[Tensor, " gaussians"], new: GaussianCloud) -> GaussianCloud:
     """The cloud with the selected rows replaced by those of `new`; tensors that agree are shared, not copied."""
-    tensors = {}
+    tensors, at = {}, rows.nonzero()[:, 0]
     for name, old in cloud.tensors().items():
         values = getattr(new, name)
-        tensors[name] = old if torch.equal(old[rows], values) else old.index_put((rows,), values)
+        if len(at) == len(old):
+            tensors[name] = old if torch.equal(old, values) else values
+        else:
+            tensors[name] = old if torch.equal(old[at], values) else old.index_put((at,), values)
     return GaussianCloud(**tensors)
 
 

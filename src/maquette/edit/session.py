@@ -6,23 +6,29 @@
     clouds/HASH     what was pasted
     lock            held by the one process that may write
 
-Files are written before the line that needs them, and cleaned up when there is no such line. This module does not know
-what any edit does.
+Files are written before the line that needs them, and cleaned up when there is no such line. This module knows
+the names of edits, and not what any of them does.
 """
 
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
+from maquette.core import Event
 from maquette.core.errors import BadInput
 from maquette.core.files import prepare_folder
 from maquette.core.inputs import check_seed
+from maquette.edit.combine import Paste, Remove
 from maquette.edit.delta import backward, difference, forward
-from maquette.edit.edit import Edit, Report, changed, from_json, to_json
+from maquette.edit.drag import Drag
+from maquette.edit.edit import Edit, Report, Sources, changing, finished, from_json, to_json
 from maquette.edit.journal import FORMAT, LOCK, LOG, Entry, Lock, append, history, repair_log
-from maquette.edit.scene import Scene, scene_hash
+from maquette.edit.repaint import Repaint
+from maquette.edit.scene import ALL, Change, Scene, scene_hash
+from maquette.edit.select import Forget, Select
 from maquette.edit.store import (
     FOLDERS,
     Clouds,
@@ -35,11 +41,20 @@ from maquette.edit.store import (
     save_scene,
     state_path,
 )
+from maquette.edit.transform import Duplicate, Mirror, Move, Rotate, Stretch
 from maquette.edit.values import kind_of
+from maquette.edit.verbs import method
+from maquette.priors import MultiviewPrior
 from maquette.representations import GaussianCloud, state_hash
 
 STATE_EVERY = 16
 """Edits between two whole states: opening reads one of them and at most fifteen deltas."""
+
+
+def check_vacant(folder: Path) -> None:
+    """BadInput if no session can begin in a folder. For those who first spend a minute on making its asset."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {*FOLDERS, LOCK}:
+        raise BadInput(f"{folder} is not empty", "choose a new folder, or open the session that it holds")
 
 
 class Session:
@@ -58,6 +73,9 @@ class Session:
         self._hash = entries[-1].after
         self.clouds = Clouds(folder)
         """What can be pasted, by its hash."""
+        self.prior: MultiviewPrior | None = None
+        """What words mean to edits that have any; the pocket prior if None. The log does not keep it."""
+        self._running = ""
         doing, line = lock.left_behind.get("doing"), lock.left_behind.get("line")
         is_unfinished = isinstance(line, int) and line >= len(entries)
         if self._clean() or is_torn or is_unfinished:
@@ -79,8 +97,7 @@ class Session:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in cloud.tensors().values()):
             raise BadInput("the cloud holds NaN or infinity; expected finite numbers", "drop those rows")
         scene = Scene(cloud, {name: mask.cpu().clone() for name, mask in (parts or {}).items()})
-        if folder.is_dir() and {path.name for path in folder.iterdir()} - {*FOLDERS, LOCK}:
-            raise BadInput(f"{folder} is not empty", "choose a new folder, or open the session that it holds")
+        check_vacant(folder)
         prepare_folder(folder)
         lock = Lock(folder)
         try:
@@ -144,37 +161,49 @@ class Session:
 
     def do(self, edit: Edit) -> Report:
         """Apply an edit. What was undone before can then no longer be redone. Raises BadInput as the edit does."""
+        return finished(self.doing(edit))
+
+    def doing(self, edit: Edit) -> Generator[Event, None, Report]:
+        """`do` as a stream of the edit's events. Closed early, or never read to its end, nothing has happened.
+
+        Until it has ended, other changes of the session are refused with BadInput.
+        """
         edit = from_json(to_json(edit))  # checked, and the numbers as a replay reads them
-        with self._lock.doing(kind_of(type(edit)), len(self._entries)):
-            change, report = changed(edit, self.scene, self.clouds)
-            line, depth = len(self._entries), len(self._history.done) + 1
-            delta = difference(self.scene, change)
-            files = [delta_path(self.folder, line)]
-            now = scene_hash(change.scene)
-            entry = Entry(line, "edit", self._hash, now, report.lasting(), edit=to_json(edit))
-            try:
-                save_delta(files[0], delta)
-                if depth % STATE_EVERY == 0:
-                    files.append(state_path(self.folder, line))
-                    save_scene(files[1], change.scene)
-                append(self.folder, entry)
-            except BaseException:
-                for path in files:
-                    path.unlink(missing_ok=True)
-                raise
-            self._arrive(entry, change.scene)
-            with suppress(OSError):  # what cannot be deleted now is no part of the session, and the next opening tries
-                self._clean()
+        self._idle()
+        self._running = kind_of(type(edit))
+        try:
+            with self._lock.doing(self._running, len(self._entries)):
+                sources = Sources(self.clouds, self.prior, self._entries[0].seed)
+                change, report = yield from changing(edit, self.scene, sources)
+                self._commit(edit, change, report)
+        finally:
+            self._running = ""
         return report
+
+    select, forget, remove, duplicate = method(Select), method(Forget), method(Remove), method(Duplicate)
+    move, rotate, stretch, mirror = method(Move), method(Rotate), method(Stretch), method(Mirror)
+    drag, repaint = method(Drag), method(Repaint)
+
+    def paste(self, cloud: GaussianCloud, name: str, **placed: object) -> Report:
+        """Keep a cloud and bring it in as the part `name`; `at`, `scale`, `axis` and `degrees` as in `Paste`."""
+        return self.do(Paste(self.keep(cloud), name, **placed))
+
+    def export(self, path: str | Path, *, part: str = ALL, as_mesh: bool = False) -> None:
+        """Write the present state, or one part of it, as a file, see `save_scene_file`."""
+        from maquette.edit.export import save_scene_file  # here, because no edit needs the writers of files
+
+        save_scene_file(path, self.scene, part=part, as_mesh=as_mesh)
 
     def undo(self, count: int = 1) -> None:
         """Take back the last `count` edits, exactly. BadInput, and nothing happens, if there are fewer."""
+        self._idle()
         self._enough(count, self.done, "undo")
         for _ in range(count):
             self._step("undo", self._history.done[-1])
 
     def redo(self, count: int = 1) -> None:
         """Do again what was undone last. BadInput, and nothing happens, if there is less."""
+        self._idle()
         self._enough(count, self.undone, "redo")
         for _ in range(count):
             self._step("redo", self._history.undone[-1])
@@ -187,6 +216,30 @@ class Session:
         name = state_hash(cloud)
         save_scene(self.clouds.path(name), Scene(cloud))
         return name
+
+    def _commit(self, edit: Edit, change: Change, report: Report) -> None:
+        line, depth = len(self._entries), len(self._history.done) + 1
+        delta = difference(self.scene, change)
+        files = [delta_path(self.folder, line)]
+        now = scene_hash(change.scene)
+        entry = Entry(line, "edit", self._hash, now, report.lasting(), edit=to_json(edit))
+        try:
+            save_delta(files[0], delta)
+            if depth % STATE_EVERY == 0:
+                files.append(state_path(self.folder, line))
+                save_scene(files[1], change.scene)
+            append(self.folder, entry)
+        except BaseException:
+            for path in files:
+                path.unlink(missing_ok=True)
+            raise
+        self._arrive(entry, change.scene)
+        with suppress(OSError):  # what cannot be deleted now is no part of the session, and the next opening tries
+            self._clean()
+
+    def _idle(self) -> None:
+        if self._running:
+            raise BadInput(f"an edit ({self._running}) is running", "let it end, or close its stream")
 
     def _step(self, what: str, line: int) -> None:
         with self._lock.doing(what, len(self._entries)):

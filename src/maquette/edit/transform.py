@@ -93,7 +93,7 @@ class Duplicate:
 def transformed(edit: Move | Rotate | Stretch | Mirror, scene: Scene) -> Change:
     """The part under its map, all other rows as they were."""
     rows = scene.rows(edit.part)
-    part = scene.cloud.select(rows)
+    part = scene.cloud if bool(rows.all()) else scene.cloud.select(rows.nonzero()[:, 0])
     moved = transform(part, *_map(edit, part.means.double()))
     near(moved.means.abs().amax(dim=0).tolist(), "the part would lie at")
     return changed_in_place(scene, put(scene.cloud, rows, moved), rows)

@@ -9,6 +9,7 @@ _HOME = {
     "load_state": "checkpoint",
     "save_state": "checkpoint",
     "load_mesh_glb": "gltf_mesh",
+    "load_splat_parts": "gltf_splats",
     "load_splats_glb": "gltf_splats",
     "save_mesh_glb": "gltf",
     "save_splats_glb": "gltf",

@@ -2,10 +2,14 @@
 structure. This module does not know meshes or Gaussians.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pygltflib as gltf
+import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from maquette import __version__
 from maquette.core.files import atomic_write
@@ -13,6 +17,23 @@ from maquette.core.files import atomic_write
 VERTICES, INDICES = 34962, 34963  # targets of buffer views
 _COMPONENTS = {"f4": gltf.FLOAT, "u1": gltf.UNSIGNED_BYTE, "u2": gltf.UNSIGNED_SHORT, "u4": gltf.UNSIGNED_INT}
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+
+
+def by_membership(
+    parts: Mapping[str, Bool[Tensor, " rows"]], count: int
+) -> list[tuple[tuple[str, ...], Bool[Tensor, " rows"]]]:
+    """Rows (or faces) cut into pieces that belong to the same parts, with the names; first those that are in none.
+
+    Every row is in one piece, so that nothing is drawn twice however parts overlap.
+    """
+    names = sorted(parts)
+    if not names or count == 0:
+        return [((), torch.ones(count, dtype=torch.bool))]
+    kinds, which = torch.unique(torch.stack([parts[name] for name in names]), dim=1, return_inverse=True)
+    return [
+        (tuple(name for name, is_in in zip(names, kind, strict=True) if is_in), which == i)
+        for i, kind in enumerate(kinds.T.tolist())
+    ]
 
 
 class GlbWriter:
@@ -59,10 +80,10 @@ class GlbWriter:
         document.textures.append(gltf.Texture(sampler=len(document.samplers) - 1, source=len(document.images) - 1))
         return len(document.textures) - 1
 
-    def add_object(self, primitive: gltf.Primitive) -> None:
+    def add_object(self, primitive: gltf.Primitive, name: str = "object") -> None:
         """A mesh of one primitive and the node that shows it."""
-        self.document.meshes.append(gltf.Mesh(name="object", primitives=[primitive]))
-        self.document.nodes.append(gltf.Node(name="object", mesh=len(self.document.meshes) - 1))
+        self.document.meshes.append(gltf.Mesh(name=name, primitives=[primitive]))
+        self.document.nodes.append(gltf.Node(name=name, mesh=len(self.document.meshes) - 1))
 
     def write(self, path: str | Path) -> None:
         """All nodes in one scene, in one file, whole or not at all."""

@@ -5,12 +5,13 @@ sRGB and vertex colors in linear light. The readers live in `gltf_mesh` and `glt
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pygltflib as gltf
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -18,9 +19,9 @@ from maquette.core.color import srgb_to_linear
 from maquette.core.errors import BadInput
 from maquette.core.rotation import normalize
 from maquette.io.axes import checked
-from maquette.io.glb_writer import INDICES, GlbWriter
+from maquette.io.glb_writer import INDICES, GlbWriter, by_membership
 from maquette.io.gltf_mesh import load_mesh_glb
-from maquette.io.gltf_splats import EXTENSION, SEMANTICS, load_splats_glb, sh_semantic
+from maquette.io.gltf_splats import EXTENSION, PARTS, SEMANTICS, load_splats_glb, sh_semantic
 from maquette.io.image import to_bytes
 from maquette.representations.gaussians import GaussianCloud
 from maquette.representations.mesh import Mesh
@@ -31,11 +32,12 @@ _ROUGHNESS = 0.9
 _POINTS, _TRIANGLES = 0, 4
 
 
-def save_mesh_glb(path: str | Path, mesh: Mesh) -> None:
+def save_mesh_glb(path: str | Path, mesh: Mesh, parts: Mapping[str, Bool[Tensor, " faces"]] | None = None) -> None:
     """Write a mesh: positions, unit normals, and its texture (PNG inside) or colors on a rough, metal-free material.
 
     A mesh with face colors gets three vertices of its own for each face, and is flat. Vertex colors keep 16 bits.
-    The file appears complete or not at all. Raises BadInput for an empty mesh and for NaN.
+    Named `parts` become nodes; faces that several share become a node with the names of all, and the vertices are
+    common to all nodes. The file appears complete or not at all. Raises BadInput for an empty mesh and for NaN.
     """
     mesh = mesh.to("cpu")
     if len(mesh.faces) == 0:
@@ -65,20 +67,38 @@ def save_mesh_glb(path: str | Path, mesh: Mesh) -> None:
     writer.document.materials = [gltf.Material(name="surface", pbrMetallicRoughness=surface, doubleSided=True)]
     # The largest value of an index type is not a valid index: it would restart the primitive.
     index_type = np.uint16 if len(mesh.vertices) <= 65_535 else np.uint32
-    indices = writer.add_array(mesh.faces.numpy().astype(index_type).reshape(-1, 1), INDICES)
-    writer.add_object(gltf.Primitive(attributes=attributes, indices=indices, material=0, mode=_TRIANGLES))
+    for names, faces in by_membership(parts or {}, len(mesh.faces)):
+        indices = writer.add_array(mesh.faces[faces].numpy().astype(index_type).reshape(-1, 1), INDICES)
+        primitive = gltf.Primitive(attributes=attributes, indices=indices, material=0, mode=_TRIANGLES)
+        _add_part(writer, primitive, names)
     writer.write(path)
 
 
-def save_splats_glb(path: str | Path, cloud: GaussianCloud) -> None:
+def save_splats_glb(
+    path: str | Path, cloud: GaussianCloud, parts: Mapping[str, Bool[Tensor, " gaussians"]] | None = None
+) -> None:
     """Write Gaussians with KHR_gaussian_splatting (release candidate of 2026-07-17), beside a fallback of points.
 
     The extension wants activated values (standard deviations, opacities) and unit quaternions xyzw; SH stay raw.
-    Viewers that do not know it show `COLOR_0` as points. The file appears complete or not at all. Raises BadInput for
-    a cloud that cannot be rendered.
+    Viewers that do not know it show `COLOR_0` as points. Named `parts` become nodes as in `save_mesh_glb`, with their
+    rows one node after the other; `load_splat_parts` reads them back. The file appears complete or not at all. Raises
+    BadInput for a cloud that cannot be rendered.
     """
     cloud = checked(cloud.detach().to("cpu"), path)
     writer = GlbWriter()
+    writer.document.extensionsUsed = [EXTENSION]
+    for names, rows in by_membership(parts or {}, len(cloud)):
+        _add_part(writer, _splats(writer, cloud.select(rows)), names)
+    writer.write(path)
+
+
+def _add_part(writer: GlbWriter, primitive: gltf.Primitive, names: tuple[str, ...]) -> None:
+    if names:
+        primitive.extras = {PARTS: list(names)}
+    writer.add_object(primitive, " + ".join(names) or "object")
+
+
+def _splats(writer: GlbWriter, cloud: GaussianCloud) -> gltf.Primitive:
     rotation = normalize(cloud.quats.double()).roll(-1, dims=1)
     values = {"ROTATION": rotation, "SCALE": cloud.scales, "OPACITY": cloud.opacities[:, None]}
     attributes = gltf.Attributes(POSITION=writer.add_array(_floats(cloud.means), has_bounds=True))
@@ -94,9 +114,7 @@ def save_splats_glb(path: str | Path, cloud: GaussianCloud) -> None:
         "projection": "perspective",
         "sortingMethod": "cameraDistance",
     }
-    writer.document.extensionsUsed = [EXTENSION]
-    writer.add_object(gltf.Primitive(attributes=attributes, mode=_POINTS, extensions={EXTENSION: splatting}))
-    writer.write(path)
+    return gltf.Primitive(attributes=attributes, mode=_POINTS, extensions={EXTENSION: splatting})
 
 
 def _with_faces_apart(mesh: Mesh) -> Mesh:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from maquette.core.errors import BadInput, Unsupported
 from maquette.core.rotation import matrix_to_quat, normalize, quat_multiply
@@ -18,6 +20,8 @@ from maquette.representations.gaussians import GaussianCloud
 
 EXTENSION = "KHR_gaussian_splatting"
 SEMANTICS = {name: f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY")}
+PARTS = "maquette_parts"
+"""The extra of a primitive that lists the named parts it belongs to."""
 _AGAIN = "export the Gaussians again"
 
 
@@ -34,6 +38,11 @@ def load_splats_glb(path: str | Path) -> GaussianCloud:
     out: missing attributes, incomplete SH degrees, negative scales, opacities outside [0, 1], zero quaternions.
     Raises Unsupported for compressed Gaussians, and for nodes that shear them, or turn SH above degree 0.
     """
+    return load_splat_parts(path)[0]
+
+
+def load_splat_parts(path: str | Path) -> tuple[GaussianCloud, dict[str, Bool[Tensor, " gaussians"]]]:
+    """`load_splats_glb`, and the named parts that `save_splats_glb` has written, as masks of the rows."""
     with refused(path, KIND), np.errstate(all="ignore"):  # what overflows is found by asking whether it is finite
         document = open_document(path)
         drawn = [(world, p) for world, p in document.primitives() if EXTENSION in p.get("extensions", {})]
@@ -42,7 +51,24 @@ def load_splats_glb(path: str | Path) -> GaussianCloud:
         if sum(document.num_rows(p["attributes"]["POSITION"]) for _, p in drawn) > MAX_GAUSSIANS:
             raise BadInput(f"{path} draws more than {MAX_GAUSSIANS} Gaussians", "make it smaller")
         clouds = [_placed(_read_cloud(document, primitive), world, path) for world, primitive in drawn]
-        return checked(GaussianCloud.cat(clouds), path)
+        names = [_part_names(primitive, path) for _, primitive in drawn]
+        return checked(GaussianCloud.cat(clouds), path), _masks(names, [len(cloud) for cloud in clouds])
+
+
+def _part_names(primitive: dict, path: str | Path) -> list[str]:
+    extras = primitive.get("extras")
+    names = extras.get(PARTS, []) if isinstance(extras, dict) else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{path} names its parts {str(names)[:80]}; expected a list of texts", _AGAIN)
+    return names
+
+
+def _masks(names: list[list[str]], sizes: list[int]) -> dict[str, Tensor]:
+    """Each part's rows of the joined cloud."""
+    return {
+        part: torch.cat([torch.full((size,), part in own) for own, size in zip(names, sizes, strict=True)])
+        for part in sorted({part for own in names for part in own})
+    }
 
 
 def _read_cloud(document: Document, primitive: dict) -> GaussianCloud:

@@ -131,5 +131,5 @@ def state_hash(cloud: GaussianCloud) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in cloud.tensors().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy())
     return digest.hexdigest()

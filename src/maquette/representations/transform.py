@@ -44,9 +44,7 @@ def transform(
         log_scales = cloud.log_scales.double() + stretch.mean().log()
     else:
         quats, log_scales = _bend(cloud, linear)
-    sh = cloud.sh
-    if cloud.sh_degree > 0 and len(cloud) > 0:  # the constant band does not turn, and keeps its bits
-        sh = torch.cat([sh[:, :1], rotate_sh(sh, turn)[:, 1:]], dim=1)
+    sh = rotate_sh(cloud.sh, turn) if cloud.sh_degree > 0 else cloud.sh
     return replace(cloud, means=means, quats=quats.to(cloud.quats), log_scales=log_scales.to(cloud.log_scales), sh=sh)
 
 
