@@ -93,7 +93,7 @@ def test_wrong_depth_is_found_out():
 
 
 class Compass:
-    """An `Encoder` that sees the side in the mean color of a picture, beside a large part that is always the same."""
+    """An `Encoder` that sees the side in the color of a picture; its vectors are mostly always the same."""
 
     def embed_image(self, images):
         return F.normalize(torch.cat([torch.full((len(images), 1), 20.0), images.mean(dim=(1, 2)) - 0.5], dim=1), dim=1)
@@ -116,16 +116,16 @@ def pictures(*azimuths: float, signed: bool = True) -> torch.Tensor:
     return color[:, None, None].expand(-1, 8, 8, -1)
 
 
-ROUND = [k * 360 / 16 for k in range(16)]
+ROUND = [k * 30.0 for k in range(12)]
 
 
 def test_an_honest_turntable_has_one_front():
     front = [azimuth for azimuth, is_claimed in zip(
         ROUND, janus_by_reference(pictures(*ROUND), pictures(0, 90, 180, 270), Compass()).tolist(), strict=True
     ) if is_claimed]  # fmt: skip
-    assert front == [0.0, 22.5, 337.5], "nearer to the front than to either side; 45 degrees are a tie, and no claim"
+    assert front == [0.0, 30.0, 330.0], "nearer to the front than to either side"
     by_text = janus_by_text(pictures(*ROUND, signed=False), "a cat", Compass())
-    assert by_text.nonzero()[:, 0].tolist() == [0, 1, 15]
+    assert by_text.nonzero()[:, 0].tolist() == [0, 1, 11]
 
 
 def test_fronts_everywhere_and_nowhere():
@@ -134,6 +134,9 @@ def test_fronts_everywhere_and_nowhere():
     assert janus_by_reference(everywhere, reference, Compass()).float().mean().item() == 1.0
     assert janus_by_text(everywhere, "a cat", Compass()).all()
     assert not janus_by_reference(pictures(100, 180, 200, 260), reference, Compass()).any()
+    pale = 0.5 + 0.1 * (pictures(270) - 0.5)
+    assert not janus_by_reference(pale, reference, Compass()).any(), "a side remains one in faint colors"
+    assert janus_by_reference(0.5 + 0.1 * (pictures(0) - 0.5), reference, Compass()).all()
 
 
 def test_claims_by_hand():

@@ -16,7 +16,7 @@ def compare(
     *,
     guidance: str = ALL,
     seed: int = 0,
-    evaluations: int = 1200,
+    evaluations: int = 1500,
     out: Path = Path("out/comparison"),
     device: str | None = None,
     json: bool = False,
@@ -37,7 +37,7 @@ def compare(
         raise BadInput("there is no prompt to compare on", 'give at least one, for example "a red apple"')
     check_seed(seed)
     if evaluations < 1:
-        raise BadInput(f"{evaluations} evaluations; expected at least 1", "the default is 1200")
+        raise BadInput(f"{evaluations} evaluations; expected at least 1", "the default is 1500")
     from maquette.apps.guides import methods
 
     chosen = methods(guidance)

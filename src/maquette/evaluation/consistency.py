@@ -35,12 +35,13 @@ def janus_by_reference(
 ) -> Bool[Tensor, " views"]:
     """Which views the front of a reference turntable claims (its first picture) against its other sides.
 
-    The mean of the reference is taken out of all vectors: it says what the thing is, and what is left which side one
-    sees.
+    By the encoder's deepest feature maps, which still say what is where; embeddings of captioned pictures are made to
+    forget the side (`docs/compare.md` has numbers). The mean of the reference is taken out of all maps: it says what
+    the thing is, and what is left which side one sees. Views and reference need one size, unless the encoder resizes.
     """
-    sides = encoder.embed_image(reference)
+    sides = encoder.features(reference)[-1].flatten(1)
     middle = sides.mean(dim=0)
-    return claimed(encoder.embed_image(views) - middle, sides - middle)
+    return claimed(encoder.features(views)[-1].flatten(1) - middle, sides - middle)
 
 
 def claimed(
