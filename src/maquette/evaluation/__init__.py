@@ -3,6 +3,11 @@
 from maquette.core.lazy import lazy_door
 
 _HOME = {
+    "saturation": "appearance",
+    "sharpness": "appearance",
+    "janus_by_reference": "consistency",
+    "janus_by_text": "consistency",
+    "reprojection": "consistency",
     "chamfer": "geometry",
     "f_score": "geometry",
     "nearest": "geometry",
