@@ -69,12 +69,25 @@ def test_mistakes_are_said_and_leave_nothing(tmp_path, prompt, options, says):
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 
-def test_an_unknown_pipeline_is_refused(tmp_path):
-    with pytest.raises(Unsupported, match="magic"):
+def test_an_unknown_pipeline_and_a_picture_for_one_that_reads_words_are_refused(tmp_path):
+    with pytest.raises(Unsupported, match=r"magic.*im3d, ge3d, lucid"):
         _run("a red apple", tmp_path, pipeline="magic")
+    with pytest.raises(Unsupported, match="ge3d makes things from words alone"):
+        _run("a red apple", tmp_path, pipeline="ge3d", image=tmp_path / "box.png")
+
+
+@pytest.mark.parametrize("pipeline", ["ge3d", "lucid"])
+def test_score_distillation_makes_the_same_files(tmp_path, pipeline):
+    report = _run("a red apple", tmp_path / "out", pipeline=pipeline)[-1].report
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    assert report["pipeline"] == pipeline and report["prior"] == "pocket"
+    assert report["evaluations"] >= 2 * report["iterations"]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["config"]["loop"]["rates"]
 
 
 def test_settings_keep_their_types():
     config = configured({"quality": "paper", "guidance": 3, "strengths": [0.4, 0.2], "weights": {"perceptual": 0.0}})
     assert config.guidance == 3.0 and config.strengths == (0.4, 0.2)
     assert config.weights.perceptual == 0.0 and config.weights.mask == 1.0
+    config = configured({"iterations": 7, "nodes.count": 3, "loop.regularisers.scales": 1}, "ge3d")
+    assert config.iterations == 7 and config.nodes.count == 3 and config.loop.regularisers.scales == 1.0

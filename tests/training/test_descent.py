@@ -165,7 +165,7 @@ def test_words_are_for_each_view_or_for_the_set():
 def test_a_run_continues_to_the_same_bytes_from_wherever_it_stopped(tmp_path):
     prior = oracle()
     whole = go(prior, score(prior), steps=10)[1]
-    for stop in (3, 4, 7):
+    for stop in (3, 6):
         file = tmp_path / f"{stop}.safetensors"
         run = distill(LOOP, BALL, prior, score(prior), cameras, steps=10, seed=3, state_file=file)
         for event in run:

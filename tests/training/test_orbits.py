@@ -6,11 +6,12 @@ from maquette.training.orbits import Around, Widening
 
 
 def angles(camera):
-    x, y, z = camera.position.double().unbind(-1)
-    return torch.atan2(x, z).rad2deg(), torch.atan2(y, torch.hypot(x, z)).rad2deg(), camera.position.norm(dim=-1)
+    position = camera.position.double()
+    x, y, z = position.unbind(-1)
+    return torch.atan2(x, z).rad2deg(), torch.atan2(y, torch.hypot(x, z)).rad2deg(), position.norm(dim=-1)
 
 
-def drawn(orbits, step, times=200):
+def drawn(orbits, step, times):
     many = [orbits.at(step, Streams(i).generator("cameras"), 64) for i in range(times)]
     parts = [angles(camera) for camera in many]
     return [torch.cat(column) for column in zip(*parts, strict=True)], torch.cat([c.focal_px[:, 0] for c in many])
@@ -22,8 +23,8 @@ def test_a_set_stands_evenly_around_at_one_height():
         azimuth, elevation, radius = angles(camera)
         torch.testing.assert_close(azimuth.sort().values.diff(), torch.full((3,), 90.0).double(), atol=1e-3, rtol=0)
         assert elevation.std() < 1e-3 and 5 <= elevation[0] <= 25
-        torch.testing.assert_close(radius, torch.full((4,), 2.2).double(), atol=1e-4, rtol=0)
-    (azimuth, elevation, _), _ = drawn(Around(views=1), 0)
+        torch.testing.assert_close(radius, torch.full_like(radius, 2.2), atol=1e-4, rtol=0)
+    (azimuth, elevation, _), _ = drawn(Around(views=1), 0, 100)
     assert azimuth.min() < -160 and azimuth.max() > 160
     assert elevation.min() < 3 and elevation.max() > 27
 
@@ -36,13 +37,13 @@ def test_a_set_stands_evenly_around_at_one_height():
     ],
 )  # fmt: skip
 def test_cameras_spread_and_come_closer_as_published(step, azimuth, near, far, narrow):
-    still = Widening(eye_jitter=0.0, target_jitter=0.0)
-    (az, elevation, radius), focal = drawn(still, step)
+    still = Widening(views=30, eye_jitter=0.0, target_jitter=0.0)
+    (az, elevation, radius), focal = drawn(still, step, 25)
     assert azimuth * 0.9 < az.abs().max() <= azimuth + 1e-3
     assert -1e-3 <= elevation.min() < 3 and 42 < elevation.max() <= 45 + 1e-3
     assert near - 1e-3 <= radius.min() < near + 0.03 and far - 0.03 < radius.max() <= far + 1e-3
     fov = 2 * torch.atan(32 / focal).rad2deg()
-    assert narrow - 1e-2 <= fov.min() < narrow + 1 and 33 < fov.max() <= 34.41
+    assert narrow - 1e-2 <= fov.min() < narrow + 3 and 31 < fov.max() <= 34.41
     # Crowded around the front: the middle half of the deviations takes (1/2)^(1/1.5) of the draws and not a half.
     assert (az.abs() < azimuth / 2).double().mean().item() == pytest.approx(0.5 ** (1 / 1.5), abs=0.06)
 

@@ -4,6 +4,7 @@ It wires understanding, prior, pipeline, mesh and files together and measures ea
 """
 
 import dataclasses
+import importlib
 import json
 import platform
 import resource
@@ -12,18 +13,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from maquette import __version__, io
+from maquette.apps.override import overridden
 from maquette.core import BadInput, Event, Notice, Progress, Result, Unsupported, prepare_folder, turntable
 from maquette.core.device import pick_device
 from maquette.core.files import atomic_write
 from maquette.core.inputs import check_prompt, check_seed
+from maquette.pipelines import PIPELINES
 from maquette.representations import GaussianCloud, Mesh
 
 REFERENCE_FILL = 0.62  # of the frame: how large objects of unit size appear to the pocket prior
 TURNTABLE_FRAMES, TURNTABLE_SIZE = 48, 256
+FROM_PICTURES = ("im3d",)
+MESH_VIEWS = 16
+"""Cameras that color the mesh of a cloud that was not fitted to a turntable."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,9 @@ def generate(
 ) -> Asset:
     """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
 
-    `overrides` are `quality` ("standard", "paper", "tiny") or fields of the pipeline's configuration. With `out`,
-    the files
-    of `maquette generate` are written there as well. Raises BadInput for what cannot be understood.
+    `pipeline` is a name in `maquette.pipelines.PIPELINES`. `overrides` are `quality` ("standard", "paper", "tiny") or
+    fields of its configuration. With `out`, the files of `maquette generate` are written there as well. Raises BadInput
+    for what cannot be understood, Unsupported for a picture where the pipeline reads only words.
     """
     result = None
     events = make(
@@ -104,8 +111,10 @@ def make(
     from maquette.priors.prompts import understand
 
     check_seed(seed)
-    if pipeline != "im3d":
-        raise Unsupported(f"there is no pipeline {pipeline!r}", "choose im3d")
+    if pipeline not in PIPELINES:
+        raise Unsupported(f"there is no pipeline {pipeline!r}", f"choose one of {', '.join(PIPELINES)}")
+    if image is not None and pipeline not in FROM_PICTURES:
+        raise Unsupported(f"{pipeline} makes things from words alone", "leave the picture out, or choose im3d")
     if not prompt and image is None:
         check_prompt(prompt or "")
     clock = _Clock()
@@ -118,21 +127,18 @@ def make(
     if out is not None:
         prepare_folder(out)
 
-    from maquette.pipelines import im3d
-    from maquette.priors.encoders import load_elevation, load_encoder
     from maquette.priors.multiview import POCKET, load_multiview
 
-    config = configured(overrides)
+    config = configured(overrides, pipeline)
     target = pick_device(device)
     yield Progress("load", 0, 1)
     views = load_multiview(POCKET if prior == "pocket" else prior, device=target)
-    encoder = load_encoder(device=target)
-    estimate = load_elevation(encoder) if picture is not None else None
+    options = _pictured(picture, target) if pipeline in FROM_PICTURES else {}
     yield Progress("load", 1, 1)
     clock.stop("load")
-    for event in im3d.run(
-        config, views, encoder, prompt=words.understood if words else "", image=picture, estimate_elevation=estimate,
-        seed=seed, checkpoint=None if out is None else out / ".state",
+    for event in importlib.import_module(PIPELINES[pipeline]).run(
+        config, views, prompt=words.understood if words else "", seed=seed,
+        checkpoint=None if out is None else out / ".state", **options,
     ):  # fmt: skip
         if isinstance(event, Result):
             cloud, report = event.asset, event.report
@@ -143,7 +149,7 @@ def make(
     yield Progress("mesh", 0, 1)
     from maquette.representations import gaussians_to_mesh
 
-    fitted = turntable(report["views"], report["elevation_deg"], size=config.resolution)
+    fitted = turntable(report.get("views", MESH_VIEWS), report.get("elevation_deg", 15.0), size=config.resolution)
     mesh = gaussians_to_mesh(cloud, views=fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
@@ -162,35 +168,30 @@ def make(
     if out is not None:
         with atomic_write(out / "run.json", "w") as file:
             file.write(json.dumps(report, indent=2, default=str) + "\n")
-        (out / ".state" / "im3d.safetensors").unlink(missing_ok=True)
+        for state in (out / ".state").glob("*.safetensors"):
+            state.unlink()
         (out / ".state").rmdir()
     yield Result(Asset(cloud, mesh, report), report)
 
 
-def configured(overrides: dict):
-    """The IM-3D configuration for `quality` and single values; raises BadInput for an unknown name or a wrong type."""
-    from maquette.pipelines import im3d
-
+def configured(overrides: dict, pipeline: str = "im3d") -> Any:
+    """The pipeline's configuration for `quality` and single values; raises BadInput for a wrong name or type."""
+    module = importlib.import_module(PIPELINES[pipeline])
+    presets = {"standard": module.DEFAULT, "paper": module.PAPER, "tiny": module.TINY}
     values = dict(overrides)
     quality = values.pop("quality", "standard")
-    presets = {"standard": im3d.DEFAULT, "paper": im3d.PAPER, "tiny": im3d.TINY}
     if quality not in presets:
         raise BadInput(f"there is no quality {quality!r}", f"choose one of {', '.join(presets)}")
-    config = presets[quality]
-    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    for name, value in values.items():
-        if name not in known:
-            raise BadInput(f"the pipeline has no setting {name!r}", f"choose one of {', '.join(known)}")
-        default = known[name]
-        if dataclasses.is_dataclass(default) and isinstance(value, dict):
-            values[name] = dataclasses.replace(default, **value)
-        elif isinstance(default, tuple) and isinstance(value, list):
-            values[name] = tuple(value)
-        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            values[name] = float(value)
-        elif type(value) is not type(default):
-            raise BadInput(f"{name} is {value!r}; expected a {type(default).__name__} such as {default!r}", "change it")
-    return dataclasses.replace(config, **values)
+    return overridden(presets[quality], values)
+
+
+def _pictured(picture: torch.Tensor | None, device: torch.device) -> dict:
+    """What a pipeline that compares views, or starts from a picture, wants besides a prior."""
+    from maquette.priors.encoders import load_elevation, load_encoder
+
+    encoder = load_encoder(device=device)
+    estimate = None if picture is None else load_elevation(encoder)
+    return {"encoder": encoder, "image": picture, "estimate_elevation": estimate}
 
 
 def _subject(path: Path, out: Path | None) -> torch.Tensor:

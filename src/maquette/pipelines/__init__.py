@@ -1,6 +1,10 @@
 """One paper, one file: each a generator of events that ends in a Result."""
 
-PIPELINES = {"im3d": "maquette.pipelines.im3d"}
+PIPELINES = {
+    "im3d": "maquette.pipelines.im3d",
+    "ge3d": "maquette.pipelines.ge3d",
+    "lucid": "maquette.pipelines.lucid",
+}
 """Name -> module; the module has `Config`, the presets `PAPER`, `DEFAULT` and `TINY`, and `run`. Imported on use."""
 
 __all__ = ["PIPELINES"]

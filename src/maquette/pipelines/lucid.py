@@ -112,7 +112,7 @@ DEFAULT = Config(
     init_radius=0.4,
     loop=Loop(
         rates=optim.Rates(
-            means=Exponential(5e-3, 5e-4, 300), log_scales=Constant(1e-2), quats=Constant(1e-2),
+            means=Exponential(3e-3, 3e-4, 300), log_scales=Constant(1e-2), quats=Constant(1e-2),
             logit_opacities=Constant(5e-2), sh=Constant(2e-2),
         ),
         control=density.AdaptiveDensity(
