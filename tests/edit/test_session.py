@@ -323,7 +323,7 @@ def test_every_edit_is_a_method_with_the_fields_of_its_edit(fresh, make_cloud):
     ]  # fmt: skip
     assert Session.move.__doc__ == Move.__doc__
     with pytest.raises(TypeError, match="sideways"):
-        fresh.move("left", sideways=1)
+        fresh.move("left", (0, 0.1, 0), sideways=1)
     fresh.undo(10)
     assert fresh.hash == fresh.entries[0].after
 

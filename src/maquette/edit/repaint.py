@@ -3,8 +3,7 @@
 Semantic editing with the interactive loss of Interactive3D (arXiv 2404.16510, section 3.2): cameras come near the part,
 a quarter of the views shows the whole object under words of its own, and the person chooses the times. The guidance is
 the reconstruction form (IM-3D, arXiv 2402.08682, section 3.3; Instruct-NeRF2NeRF, arXiv 2303.12789): views are noised
-to a time, denoised together under the words, and fitted. With the pocket prior it colored the part of an apple in a
-third of the evaluations that score distillation took. This module does not know which prior it has.
+to a time, denoised together under the words, and fitted. This module does not know which prior it has.
 """
 
 from collections.abc import Generator
