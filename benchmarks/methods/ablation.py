@@ -36,6 +36,12 @@ def _l2(config: im3d.Config) -> im3d.Config:
     return _weights(perceptual=0.0, color=config.weights.perceptual)(config)
 
 
+def _regenerated(config: im3d.Config) -> im3d.Config:
+    """Twice, at the shares of the run and with the strengths of the paper's preset."""
+    every = config.iterations * im3d.PAPER.round_every // im3d.PAPER.iterations
+    return replace(config, rounds=2, strengths=im3d.PAPER.strengths, round_every=every)
+
+
 def _frames(views: int) -> Callable[[im3d.Config], im3d.Config]:
     return lambda config: replace(config, views=views, batch_views=min(config.batch_views, views))
 
@@ -46,7 +52,9 @@ VARIANTS: dict[str, Callable[[im3d.Config], im3d.Config]] = {
     "L2 instead of perceptual": _l2,
     "no SSIM": _weights(ms_ssim=0.0),
     "no mask": _weights(mask=0.0),
-    "without regeneration": lambda config: replace(config, rounds=0, strengths=()),
+    "with regeneration": _regenerated,
+    "start at the centre": lambda config: replace(config, hull=None),
+    "one first sample": lambda config: replace(config, candidates=1),
     "8 frames": _frames(8),
     "4 frames": _frames(4),
 }

@@ -33,7 +33,9 @@ def test_variants_change_what_they_say(ablation):
     )
     assert changed["no SSIM"].weights == replace(full.weights, ms_ssim=0.0)
     assert changed["no mask"].weights == replace(full.weights, mask=0.0)
-    assert changed["without regeneration"].regenerates_at == []
+    assert changed["with regeneration"].regenerates_at == [250, 500]
+    assert changed["start at the centre"].hull is None
+    assert changed["one first sample"] == replace(full, candidates=1)
     assert [changed[f"{n} frames"].views for n in (8, 4)] == [8, 4]
 
 
@@ -53,10 +55,10 @@ def test_one_table_from_one_call(ablation, tmp_path):
     counted = {row[0]: int(row[-1]) for row in report["rows"]}
     first, again = 2 * im3d.TINY.first_steps, 2 * im3d.TINY.refine_steps  # guidance doubles every step
     assert counted["no mask"] == counted["full"] == first + again
-    assert counted["without regeneration"] == first
-    # All but "8 frames" share the first sample with "full" and pay for their own regeneration, if they have one; "4
-    # frames" is "full" here, so the prior hears nothing new.
-    assert prior.evaluations == 2 * (2 * first + 6 * again), "for two prompts"
+    assert counted["with regeneration"] == first + 2 * again
+    # All but "8 frames" share the first sample with "full" and pay for their own regenerations. "4 frames", "start at
+    # the centre" and "one first sample" are "full" here, so the prior hears nothing new.
+    assert prior.evaluations == 2 * (2 * first + 8 * again), "for two prompts"
     table = (tmp_path / "ablation.md").read_text(encoding="utf-8")
     assert table.count("\n| ") == 2 + len(ablation.VARIANTS)
     assert json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8"))["full"]["judge"]["made"] == 2

@@ -20,7 +20,7 @@ from maquette.training import density, optim
 TOY = Solids.toy()
 PYRAMID = RandomPyramid()
 SMALL = replace(
-    im3d.DEFAULT,
+    im3d.PAPER,
     views=8, resolution=48, first_steps=4, rounds=2, round_every=100, refine_steps=3, iterations=240,
     init_points=500, batch_views=4,
     control=replace(im3d.CONTROL, end=200, most=1200),
@@ -201,7 +201,7 @@ def test_regeneration_repairs_a_prior_that_contradicts_itself():
 def test_a_start_in_the_hull_is_ahead_of_a_start_at_the_centre():
     prior = RenderOracle(TOY.look, image_size=48)
     truth = TOY.look(turntable(8, size=48))[..., :3]
-    centre = replace(SMALL, hull=None, rounds=0, strengths=(), iterations=12)
+    centre = replace(SMALL, rounds=0, strengths=(), iterations=12)
     shown = [
         seen(run(config, prior)[-1].asset, turntable(8, size=48)).color
         for config in (centre, replace(centre, hull=0.1))

@@ -146,17 +146,19 @@ PAPER = Config()
 """The published numbers, with four views a step."""
 DEFAULT = replace(
     PAPER,
-    candidates=4,
-    first_steps=8,
-    refine_steps=4,
+    candidates=8,
+    first_steps=5,
+    rounds=0,
+    strengths=(),
     batch_views=1,
     iterations=600,
-    round_every=250,
     rates=replace(RATES, means=Exponential(3e-3, 3e-4, 600)),
     control=replace(CONTROL, end=551),
+    hull=0.2,
+    backgrounds=((1.0, 1.0, 1.0), (0.5, 0.5, 0.5)),
 )
-"""The same 80 evaluations, most of them spent on four first samples; half the steps of the fit, one view in each
-(`docs/papers/im3d.md` says what that costs)."""
+"""The same 80 evaluations, all of them spent on eight first samples; a start in the hull of the best, half the steps of
+the fit, one view in each. No regeneration: a small prior smooths its own work away (`docs/papers/im3d.md`)."""
 TINY = Config(
     views=4, resolution=32, first_steps=2, rounds=1, round_every=2, refine_steps=1, strengths=(0.5,), iterations=4,
     batch_views=2, init_points=64,
