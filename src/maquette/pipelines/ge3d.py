@@ -173,7 +173,7 @@ DEFAULT = Config(
     ),
     ending=Ending(
         circles=((16, 15.0),), radius=2.2, fov_deg=40.0,
-        nodes=Nodes(count=5, jump_min=(70, 70), jump_max=(90, 90), farthest=(450, 450)), guidance=3.0,
+        nodes=Nodes(count=10, jump_min=(55, 55), jump_max=(66, 66), farthest=(660, 660)), guidance=2.0,
         iterations=150, batch_views=4, color=10.0, ms_ssim=0.2, mask=1.0,
         loop=Loop(
             rates=optim.Rates(
