@@ -96,7 +96,7 @@ def _bend(
 def _turn(columns: list[Tensor], p: int, q: int) -> bool:
     """Make two columns orthogonal in every row; False if they were."""
     a, b, c = (columns[p] ** 2).sum(0), (columns[q] ** 2).sum(0), (columns[p] * columns[q]).sum(0)
-    is_skew = c.abs() > 4e-15 * (a * b).sqrt()  # a few roundings
+    is_skew = c.abs() > 1e-13 * (a * b).sqrt()  # an angle; what is left enters the lengths squared
     if not bool(is_skew.any()):
         return False
     zeta = (b - a) / (2 * torch.where(is_skew, c, 1.0))
