@@ -140,6 +140,7 @@ def test_pictures_of_the_ending_are_edits_of_the_renderings(known_object):
     with pytest.raises(StopIteration) as end:
         next(making)
     camera, pictures = end.value.value
+    assert 0.1 < max(t for t, *_ in prior.asked) <= 0.2  # along the nodes of the ending, not of the distillation
     truth = TOY.look(camera)
     assert pictures.shape == truth.shape == (5, 24, 24, 4)
     assert (pictures - truth).abs().mean() < 0.05

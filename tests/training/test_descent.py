@@ -135,6 +135,13 @@ def test_density_notices_a_gradient_for_each_view_alone():
     torch.testing.assert_close(a.gradient_sum / a.seen.clamp(min=1), b.gradient_sum / b.seen.clamp(min=1))
 
 
+def test_a_reset_cuts_opacities_and_forgets_how_they_moved():
+    prior = oracle()
+    done = go(prior, score(prior), steps=3)[1]  # the reset is due after the third step
+    assert done.noticed.resets == 1 and done.cloud.opacities.max() < 0.0101
+    assert not done.adam.exp_avg["logit_opacities"].any() and done.adam.exp_avg["sh"].any()
+
+
 def test_previews_are_of_the_cameras_that_are_asked_for():
     prior, shown = oracle(), orbit(torch.tensor([0.0, 120.0, 240.0]), 30.0, size=24)
     events, done = go(prior, score(prior), loop=replace(LOOP, preview_every=3), steps=3, shown=shown)
