@@ -195,7 +195,7 @@ def main() -> None:
         judge=load_judge(),
         understand=lambda prompt: understand(prompt).understood,
         seed=given.seed,
-        identity={"version": __version__, "weights": weights_hash()},
+        identity={"version": __version__, "weights": weights_hash("multiview", "encoder")},
     )
     for event in events:
         match event:
