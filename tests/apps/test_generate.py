@@ -8,8 +8,11 @@ import torch
 from PIL import Image
 
 import maquette
+from maquette.apps.cli import run
 from maquette.apps.generate import configured, generate_to_folder
 from maquette.core import BadInput, Notice, Result, Unsupported
+from maquette.edit import Session
+from maquette.representations.gaussians import state_hash
 
 FILES = {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json"}
 SMALL = {"quality": "tiny"}
@@ -33,6 +36,17 @@ def test_words_become_a_folder_of_files_and_twice_the_same_bytes(tmp_path):
     assert one == two
     _run("a crimson apple", tmp_path / "three", seed=1)
     assert (tmp_path / "three" / "asset.ply").read_bytes() != one
+
+
+def test_a_session_begins_with_the_asset_and_only_in_an_empty_folder(tmp_path):
+    line = ["generate", "a red apple", "--quality", "tiny", "--out", str(tmp_path / "out"), "--session"]
+    assert run([*line, str(tmp_path / "apple.mq")]) == 0
+    with Session.open(tmp_path / "apple.mq") as session:
+        assert state_hash(session.scene.cloud) == state_hash(maquette.load(tmp_path / "out" / "asset.ply"))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("keep")
+    assert run([*line, str(tmp_path / "taken")]) == 2
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["mine.txt"]
 
 
 def test_a_picture_becomes_an_asset(tmp_path):

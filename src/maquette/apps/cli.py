@@ -31,6 +31,7 @@ def generate(
     prior: str = "pocket",
     seed: int = 0,
     out: Path | None = None,
+    session: Path | None = None,
     device: str | None = None,
     quality: Literal["tiny", "standard", "paper"] = "standard",
     overrides: Overrides = (),
@@ -41,10 +42,11 @@ def generate(
     Args:
         prompt: What to make, for example "a red apple".
         image: A picture to start from instead.
-        pipeline: The method.
+        pipeline: The method: im3d, ge3d or lucid; the last two read words only.
         prior: Where the knowledge comes from: pocket, a diffusers folder, or a hub id.
         seed: The same seed makes the same asset.
         out: The folder for the files; out/NAME-OF-THE-THING if left out.
+        session: Begin an edit session of the asset in this folder too, for `maquette edit`.
         device: cpu or cuda; the best one present if left out.
         quality: One dial for resolution, steps and counts.
         overrides: One value of the method's configuration; may be given several times.
@@ -59,6 +61,10 @@ def generate(
 
     folder = out or Path("out") / _folder_name(prompt or image.stem, seed)
     is_new = not os.path.exists(folder)
+    if session is not None:
+        from maquette.edit import check_vacant
+
+        check_vacant(session)
     values = {"quality": quality, **_parsed(overrides)}
     prepare_folder(folder)
     from maquette.apps.follow import follow
@@ -75,15 +81,21 @@ def generate(
         overrides=values,
     )
     try:
-        follow(events, as_json=json)
+        result = follow(events, as_json=json)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done so far is kept in {folder}; the same command continues it") from None
     except BadInput:  # found after the first look, such as a prompt without a known word: leave no trace
         if is_new and not any(folder.iterdir()):
             folder.rmdir()
         raise
+    if session is not None:
+        from maquette.edit import Session
+
+        Session.create(session, result.asset, seed=seed).close()
     if not json:
         _list_files(folder)
+        if session is not None:
+            print(f"session {session}: maquette edit {session} --help")
 
 
 def render(
