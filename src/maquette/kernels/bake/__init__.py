@@ -36,7 +36,10 @@ def blend(
     import numpy as np
     import torch
 
+    from maquette.core.threads import numba_as_torch
     from maquette.kernels.bake.cpu import blend_views
+
+    numba_as_torch()
 
     color, total = blend_views(*(np.ascontiguousarray(tensor.detach().numpy(), np.float32) for tensor in given))
     return torch.from_numpy(color), torch.from_numpy(total)

@@ -39,7 +39,10 @@ def evaluate(
 
     import numpy as np
 
+    from maquette.core.threads import numba_as_torch
     from maquette.kernels.density.cpu import add_gaussians
+
+    numba_as_torch()
 
     seen = opacities > CUT
     means, quats, scales, opacities = means[seen], quats[seen], scales[seen], opacities[seen]

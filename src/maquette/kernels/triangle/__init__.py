@@ -42,7 +42,10 @@ def rasterize(
         given = (vertices.cpu(), faces.cpu(), camera_from_world.cpu(), focal_px.cpu(), center_px.cpu())
         return reference.rasterize(*given, height, width)
 
+    from maquette.core.threads import numba_as_torch
     from maquette.kernels.triangle.cpu import rasterize_batch
+
+    numba_as_torch()
 
     def floats(values: Tensor) -> np.ndarray:
         return np.ascontiguousarray(values.detach().cpu().numpy(), np.float32)
