@@ -7,6 +7,7 @@ know what is being run.
 import json
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from maquette.core.errors import BadInput
@@ -42,3 +43,17 @@ def load_state(path: str | Path) -> tuple[dict[str, Tensor], dict] | None:
             return {name: file.get_tensor(name).clone() for name in names}, values
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise BadInput(f"{path} is not the state of a run ({error})", "delete it to start the run over") from error
+
+
+def load_own_state(path: str | Path, identity: dict, device: torch.device) -> tuple[dict[str, Tensor], dict] | None:
+    """As `load_state`, on `device`, of the run that saved this `identity` among its values; `BadInput` for another's."""
+    loaded = load_state(path)
+    if loaded is None:
+        return None
+    tensors, values = loaded
+    other = [name for name, value in identity.items() if values["identity"].get(name) != value]
+    if other:
+        raise BadInput(
+            f"{path} belongs to another run: its {', '.join(other)} differs", "delete it, or choose another folder"
+        )
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, values

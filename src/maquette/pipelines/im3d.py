@@ -33,7 +33,7 @@ from maquette.core import (
 from maquette.core.timing import timed
 from maquette.diffusion import add_noise, alpha_bar_at
 from maquette.guidance import color_loss, mask_loss, ms_ssim, perceptual
-from maquette.io.checkpoint import load_state, save_state
+from maquette.io.checkpoint import load_own_state, save_state
 from maquette.priors import Encoder, MultiviewPrior, with_coverage
 from maquette.priors.sampling import ViewSampler, resized
 from maquette.render import change_background, render_gaussians
@@ -372,14 +372,9 @@ def _save(path: Path, identity: dict, state: _State) -> None:
 
 
 def _load(path: Path, identity: dict, device: torch.device) -> _State | None:
-    loaded = load_state(path)
+    loaded = load_own_state(path, identity, device)
     if loaded is None:
         return None
-    tensors, values = {name: x.to(device) for name, x in loaded[0].items()}, loaded[1]
-    other = [name for name, value in identity.items() if values["identity"].get(name) != value]
-    if other:
-        raise BadInput(
-            f"{path} belongs to another run: its {', '.join(other)} differs", "delete it, or choose another folder"
-        )
+    tensors, values = loaded
     fit = resume.unpack(tensors, values)
     return _State(values["step"], tensors["rgba"], *fit, values["seconds"], values["evaluations"])

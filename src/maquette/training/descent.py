@@ -28,7 +28,7 @@ from maquette.core.timing import timed
 from maquette.guidance import Distillation, Wording, texts_by_view
 from maquette.guidance.distillation import Latents
 from maquette.guidance.wording import Wordings
-from maquette.io.checkpoint import load_state, save_state
+from maquette.io.checkpoint import load_own_state, save_state
 from maquette.priors import MultiviewPrior
 from maquette.priors.sampling import resized
 from maquette.render import Rendering, render_gaussians
@@ -265,14 +265,9 @@ def _save(path: Path, identity: dict, at: Done) -> None:
 
 
 def _load(path: Path, identity: dict, device: torch.device) -> Done | None:
-    loaded = load_state(path)
+    loaded = load_own_state(path, identity, device)
     if loaded is None:
         return None
-    tensors, values = {name: x.to(device) for name, x in loaded[0].items()}, loaded[1]
-    other = [name for name, value in identity.items() if values["identity"].get(name) != value]
-    if other:
-        raise BadInput(
-            f"{path} belongs to another run: its {', '.join(other)} differs", "delete it, or choose another folder"
-        )
+    tensors, values = loaded
     fit = resume.unpack(tensors, values)
     return Done(*fit, values["steps"], values["evaluations"], values["seconds"])
