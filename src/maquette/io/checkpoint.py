@@ -46,7 +46,7 @@ def load_state(path: str | Path) -> tuple[dict[str, Tensor], dict] | None:
 
 
 def load_own_state(path: str | Path, identity: dict, device: torch.device) -> tuple[dict[str, Tensor], dict] | None:
-    """As `load_state`, on `device`, of the run that saved this `identity` among its values; `BadInput` for another's."""
+    """As `load_state`, on `device`, of the run that saved `identity` among its values; `BadInput` for another's."""
     loaded = load_state(path)
     if loaded is None:
         return None
