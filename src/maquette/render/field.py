@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core.camera import Camera
@@ -22,6 +22,12 @@ Field = Callable[
     [Float[Tensor, "points 3"], Float[Tensor, "points 3"]], tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]
 ]
 """World points and unit directions of view to density (per world unit, not negative) and sRGB."""
+Density = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
+Shade = Callable[
+    [Float[Tensor, "points 3"], Float[Tensor, "points 3"], Float[Tensor, "points 3"], Int[Tensor, " points"]],
+    Float[Tensor, "points 3"],
+]
+"""World points, unit normals, the field's colors and the numbers of the points' rays to the colors that are seen."""
 LIMIT = -math.log(1e-4)
 """The optical depth at which a ray ends: less than 1e-4 comes through, as with Gaussians."""
 WAVE = 4
@@ -43,6 +49,9 @@ class Marched(NamedTuple):
     """Times coverage."""
     asked: int
     """Points at which the field was evaluated for color."""
+    turned_away: Float[Tensor, " rays"] | None = None
+    """With normals n: the sum of max(0, n . direction)^2 weighted by visibility, which counts as constant: matter that
+    one sees and that faces away (Ref-NeRF, arXiv 2112.03907, eq. 11)."""
 
 
 def render_field(
@@ -90,6 +99,8 @@ def march(
     occupancy: OccupancyGrid,
     samples: int = 128,
     normals: bool = False,
+    density: Density | None = None,
+    shade: Shade | None = None,
     generator: torch.Generator | None = None,
 ) -> Marched:
     """Follow rays (unit `directions`) through the cube of `occupancy` in steps of its diagonal / `samples`.
@@ -97,26 +108,38 @@ def march(
     The field is asked in the middle of each step, or with a `generator` at a random place of it, one place for all
     steps of a ray; steps whose place lies in an empty cell are skipped, as if the density were 0 there. A ray ends when
     less than 1e-4 comes through. `normals` are minus the direction of the density's slope, by differences over half a
-    step at four more points, and differentiable.
+    step at four more points, and differentiable; `density`, the field's density alone, makes them cheaper. `shade`
+    lights every point before the colors are added up, and so needs normals too.
 
     Raises NonFinite if the field answers with NaN, infinity or a negative density.
     """
     if samples < 1:
         raise BadInput(f"samples is {samples}; expected 1 or more along the diagonal of the cube", "the default is 128")
     step = 2 * math.sqrt(3) * occupancy.half_size / samples
+    normals = normals or shade is not None
+    asked = _Asked(field, density or (lambda points: field(points, torch.zeros_like(points))[0]), shade)
     parts = [
-        _march(field, origins[rays : rays + RAYS_AT_ONCE].detach(), directions[rays : rays + RAYS_AT_ONCE].detach(),
-               occupancy, step, normals, generator)
+        _march(asked, origins[rays : rays + RAYS_AT_ONCE].detach(), directions[rays : rays + RAYS_AT_ONCE].detach(),
+               rays, occupancy, step, normals, generator)
         for rays in range(0, len(origins), RAYS_AT_ONCE)
     ]  # fmt: skip
     if len(parts) == 1:
         return parts[0]
     none = origins[:0]
-    parts = parts or [Marched(none, none[:, 0], none[:, 0], none if normals else None, 0)]
-    color, alpha, distance, normal, asked = zip(*parts, strict=True)
+    parts = parts or [Marched(none, none[:, 0], none[:, 0], none, 0, none[:, 0])]
+    color, alpha, distance, normal, count, turned_away = zip(*parts, strict=True)
     return Marched(
-        torch.cat(color), torch.cat(alpha), torch.cat(distance), torch.cat(normal) if normals else None, sum(asked)
-    )
+        torch.cat(color), torch.cat(alpha), torch.cat(distance), torch.cat(normal) if normals else None, sum(count),
+        torch.cat(turned_away) if normals else None,
+    )  # fmt: skip
+
+
+class _Asked(NamedTuple):
+    """The functions of the thing that is drawn."""
+
+    field: Field
+    density: Density
+    shade: Shade | None
 
 
 class _Samples(NamedTuple):
@@ -130,14 +153,15 @@ class _Samples(NamedTuple):
 
 
 def _march(
-    field: Field, origins: Tensor, directions: Tensor, occupancy: OccupancyGrid, step: float, normals: bool,
-    generator: torch.Generator | None,
+    asked: _Asked, origins: Tensor, directions: Tensor, first_ray: int, occupancy: OccupancyGrid, step: float,
+    normals: bool, generator: torch.Generator | None,
 ) -> Marched:  # fmt: skip
     found = _occupied(origins, directions, occupancy, step, generator)
     rays = origins.shape[0]
     depth = origins.new_zeros(rays)  # optical depth so far
     sums = origins.new_zeros(rays, 7 if normals else 4)  # color, distance and normal, times weight
-    rank, width, asked = 0, WAVE, 0
+    turned_away = origins.new_zeros(rays)
+    rank, width, count = 0, WAVE, 0
     alive = (found.count > 0).nonzero()[:, 0]
     while len(alive):
         place = rank + torch.arange(width, device=alive.device)
@@ -145,12 +169,15 @@ def _march(
         at = (found.first[alive, None] + place)[inside]
         ray = alive[:, None].expand(inside.shape)[inside]
         points = origins[ray] + found.distance[at, None] * directions[ray]
-        density, color = field(points, directions[ray])
+        density, color = asked.field(points, directions[ray])
         _check(density, color)
-        asked += len(points)
+        count += len(points)
         seen = [color, found.distance[at, None]]
         if normals:
-            seen.append(_normal(field, points, directions[ray], step / 2))
+            normal = _normal(asked.density, points, step / 2)
+            if asked.shade is not None:
+                seen[0] = asked.shade(points, normal, color, first_ray + ray)
+            seen.append(normal)
 
         thick = torch.zeros_like(inside, dtype=density.dtype).masked_scatter(inside, density * found.width[at])
         before = depth[alive, None].detach() + thick.detach().cumsum(1) - thick.detach()
@@ -161,11 +188,16 @@ def _march(
         values = torch.zeros_like(spread, dtype=density.dtype).masked_scatter(spread, torch.cat(seen, dim=-1))
         sums = sums.index_add(0, alive, (weight[..., None] * values).sum(1))
         depth = depth.index_add(0, alive, thick.sum(1))
+        if normals:
+            away = (normal * directions[ray]).sum(-1).clamp(min=0).square()
+            away = torch.zeros_like(weight).masked_scatter(inside, away) * weight.detach()
+            turned_away = turned_away.index_add(0, alive, away.sum(1))
         rank, width = rank + width, 2 * width
         alive = alive[(found.count[alive] > rank) & (depth.detach()[alive] < LIMIT)]
     alpha = -torch.expm1(-depth)
     safe = torch.where(alpha > 0, alpha, 1.0)
-    return Marched(sums[:, :3], alpha, sums[:, 3] / safe, sums[:, 4:] if normals else None, asked)
+    normal, turned_away = (sums[:, 4:], turned_away) if normals else (None, None)
+    return Marched(sums[:, :3], alpha, sums[:, 3] / safe, normal, count, turned_away)
 
 
 def _occupied(
@@ -194,11 +226,11 @@ def _occupied(
     return _Samples(distance[keep], width[keep], first, count)
 
 
-def _normal(field: Field, points: Tensor, directions: Tensor, reach: float) -> Tensor:
+def _normal(density: Density, points: Tensor, reach: float) -> Tensor:
     """Against the slope of the density, by four differences at the corners of a tetrahedron; 0 where it is flat."""
     corners = points.new_tensor(TETRAHEDRON)
-    slope = sum(field(points + reach * corner, directions)[0][:, None] * corner for corner in corners)
-    return normalize(-slope)
+    around = density((points + reach * corners[:, None]).view(-1, 3)).view(4, -1, 1)
+    return normalize(-(around * corners[:, None]).sum(0))
 
 
 def _check(density: Tensor, color: Tensor) -> None:
