@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 
 from maquette.core.color import PALETTE
-from maquette.data.augment import color_names, compose, recolor
+from maquette.data.augment import ABOVE, WHOLE, color_names, dressed, recolor
 from maquette.data.captions import article, with_view_word, word_list, words
 from maquette.data.procedural import procedural_mesh
 
@@ -26,22 +28,28 @@ def test_recolor_changes_the_word_and_the_paint_together():
         assert (changed.vertices == mesh.vertices).all()
 
 
-def test_compose_puts_the_first_on_or_beside_the_second_without_overlap():
-    draw = np.random.default_rng(1)
-    seen = set()
-    for _ in range(20):
-        first, second = procedural_mesh(3), procedural_mesh(5)
-        scene = compose(first, second, draw)
-        relation = scene.captions[0].removeprefix("a table ").removesuffix(" a box")
-        seen.add(relation)
-        a, b = scene.vertices[: len(first.vertices)], scene.vertices[len(first.vertices) :]
-        if relation.startswith("on"):
-            assert a[:, 1].min() > b[:, 1].max() - 0.05
+def test_a_material_takes_the_place_of_colors_in_paint_and_words():
+    draw, seen = np.random.default_rng(3), set()
+    for number in range(60):
+        mesh = procedural_mesh(number)
+        mesh = replace(mesh, noun=f"red {mesh.noun}")
+        changed = dressed(mesh, draw)
+        material = changed.captions[1].split()[0]
+        assert "red" not in words(" ".join(changed.captions)) and changed.noun in changed.captions[0]
+        up = normals(mesh)[:, 1] > 0.9
+        if material in WHOLE:
+            assert np.abs(changed.colors.mean(0) / 255 - WHOLE[material][0]).max() < 0.15
         else:
-            assert a[:, 0].max() < b[:, 0].min()
-            assert abs(a[:, 1].min() - b[:, 1].min()) < 1e-3
-        assert np.abs(scene.vertices).max() <= 0.5 + 1e-5
-    assert seen == {"on", "on top of", "next to", "beside"}
+            assert not up.any() or np.abs(changed.colors[up].mean(0) / 255 - ABOVE[material]).max() < 0.06
+            assert (np.abs(changed.colors[~up].astype(int) - mesh.colors[~up])[normals(mesh)[~up, 1] < 0] <= 1).all()
+        seen.add(material)
+    assert seen == {*WHOLE, *ABOVE}
+
+
+def normals(mesh) -> np.ndarray:
+    corners = mesh.vertices[mesh.faces]
+    found = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-9)
 
 
 def test_view_words_follow_the_azimuth():

@@ -12,18 +12,20 @@ import pytest
 from maquette.core.errors import BadInput
 from maquette.data.folder import read_captioned, read_folder
 from maquette.data.procedural import procedural_mesh
-from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, draw_set, read_store, write_store
+from maquette.data.sets import COMPOSED, DRESSED, PLAIN, RECOLORED, RELATED, draw_set, read_store, write_store
 from maquette.data.shards import read_index, read_mesh
 
 
 def test_a_store_holds_what_its_rows_say(tmp_path):
-    for _ in write_store(tmp_path, procedural_mesh, 5, [PLAIN, RECOLORED, COMPOSED], size=32):
+    for _ in write_store(tmp_path, procedural_mesh, 5, [PLAIN, RECOLORED, DRESSED, COMPOSED, RELATED], size=32):
         pass
     views, rows = read_store(tmp_path)
-    assert views.shape == (15, 16, 32, 32, 4) and len(rows) == 15
-    assert [row.kind for row in rows] == [PLAIN] * 5 + [RECOLORED] * 5 + [COMPOSED] * 5
+    assert views.shape == (25, 16, 32, 32, 4) and len(rows) == 25
+    assert [row.kind for row in rows] == [
+        kind for kind in (PLAIN, RECOLORED, DRESSED, COMPOSED, RELATED) for _ in range(5)
+    ]
     assert all(0 <= row.elevation_deg <= 45 and row.captions for row in rows)
-    assert (views[..., 3].reshape(15, -1).max(1) == 255).all()
+    assert (views[..., 3].reshape(25, -1).max(1) == 255).all()
     assert (views[:5] != views[5:10]).any()
 
 
@@ -106,3 +108,5 @@ def test_the_category_takes_the_place_of_whole_words_only():
     mesh = replace(procedural_mesh(0), noun="urn", category="vase", captions=("a burning urn", "a burn"))
     row, _ = draw_set(lambda _: mesh, 1, 0, PLAIN, seed=0, size=16)
     assert row.captions == ("a burning urn", "a burn", "a burning vase")
+    mesh = replace(mesh, noun="man", category="astronaut", captions=("a man",))
+    assert draw_set(lambda _: mesh, 1, 0, PLAIN, seed=0, size=16)[0].captions == ("a man", "an astronaut")

@@ -1,4 +1,4 @@
-"""Augmentation that binds words to things: recolouring with the colour words changed, and two objects in one scene.
+"""Augmentation that binds words to things: other colors and other materials, and the words for them.
 
 Everything here makes a new `CaptionedMesh` from others and a NumPy generator; nothing is random otherwise.
 """
@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from maquette.core.color import PALETTE
-from maquette.data.captions import composed, recolored
+from maquette.data.captions import WORD, article, recolored
 from maquette.data.shards import CaptionedMesh
 
 NAMED_SHARE = 0.14  # colours below this share of the visible area are not mentioned
-RELATIONS = ("on", "on top of", "next to", "beside")
+WHOLE = {  # sRGB of a thing that is all of one material, and how much its faces differ
+    "golden": ((0.90, 0.68, 0.20), 0.05), "silver": ((0.76, 0.78, 0.80), 0.05), "metal": ((0.50, 0.52, 0.55), 0.05),
+    "wooden": ((0.58, 0.40, 0.24), 0.12), "stone": ((0.56, 0.55, 0.52), 0.10),
+}  # fmt: skip
+ABOVE = {"mossy": (0.36, 0.52, 0.24), "snowy": (0.94, 0.96, 0.98)}  # sRGB of what lies on faces that look up
 
 
 def color_names(colors: np.ndarray) -> np.ndarray:
@@ -71,27 +75,29 @@ def recolor(mesh: CaptionedMesh, draw: np.random.Generator) -> CaptionedMesh:
     return replace(mesh, colors=colors, captions=captions, color_shares=tuple(visible))
 
 
-def _fitted(vertices: np.ndarray) -> np.ndarray:
-    low, high = vertices.min(0), vertices.max(0)
-    return (vertices - (low + high) / 2) / max(float((high - low).max()), 1e-6)
+def dressed(mesh: CaptionedMesh, draw: np.random.Generator) -> CaptionedMesh:
+    """`mesh` made of another material (gold, silver, metal, wood, stone), or with moss or snow on it, and the words.
 
-
-def compose(first: CaptionedMesh, second: CaptionedMesh, draw: np.random.Generator) -> CaptionedMesh:
-    """One scene of two objects: `first` stands on or beside `second`; the sentence says which."""
-    relation = RELATIONS[draw.integers(len(RELATIONS))]
-    a = first.vertices * np.float32(draw.uniform(0.55, 0.9))
-    b = second.vertices
-    if relation.startswith("on"):
-        a = a - np.array([0, a[:, 1].min() - b[:, 1].max() + 0.02, 0], np.float32)
+    Lightness relative to the mean survives, damped; moss and snow leave the other faces as they are.
+    """
+    names = [*WHOLE, *ABOVE]
+    material = names[draw.integers(len(names))]
+    own = mesh.colors.astype(np.float32) / 255
+    corners = mesh.vertices[mesh.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(normals, axis=1) + 1e-9
+    if material in WHOLE:
+        base, spread = WHOLE[material]
+        light = own.mean(1)
+        contrast = np.clip(light / max(float(np.average(light, weights=area)), 0.05), 0.5, 1.6) ** 0.5
+        paint = np.asarray(base, np.float32) * (contrast * draw.normal(1, spread, len(own)))[:, None]
     else:
-        a = a - np.array([a[:, 0].max() - b[:, 0].min() + 0.06, a[:, 1].min() - b[:, 1].min(), 0], np.float32)
-    vertices = _fitted(np.concatenate([a, b])).astype(np.float32)
-    return CaptionedMesh(
-        key=f"{first.key}+{second.key}",
-        vertices=vertices,
-        faces=np.concatenate([first.faces, second.faces + len(a)]).astype(np.int32),
-        colors=np.concatenate([first.colors, second.colors]),
-        captions=(composed(first.noun, second.noun, relation),),
-        noun=first.noun,
-        category=first.category,
-    )
+        covered = normals[:, 1] / area > draw.uniform(0.2, 0.5)
+        layer = np.asarray(ABOVE[material], np.float32) * draw.normal(1, 0.04, (len(own), 1))
+        paint = np.where(covered[:, None], layer, own)
+    # a noun like "red knight" or "wooden door" would contradict the material
+    told, spoken = {*PALETTE, *WHOLE, *ABOVE, "gold"}, WORD.findall(mesh.noun)
+    noun = mesh.category if spoken[-1] in told else " ".join(word for word in spoken if word not in told)
+    captions = (article(f"{material} {noun}"), f"{material} {noun}", f"low poly {material} {noun}")
+    colors = (paint.clip(0, 1) * 255).astype(np.uint8)
+    return replace(mesh, colors=colors, captions=captions, noun=noun, color_shares=())

@@ -16,18 +16,22 @@ from pathlib import Path
 import numpy as np
 
 from maquette.core.camera import turntable
-from maquette.data.augment import compose, recolor
+from maquette.data.augment import dressed, recolor
+from maquette.data.captions import article
+from maquette.data.compositions import PEOPLE, compose, related
 from maquette.data.shards import CaptionedMesh
 from maquette.data.views import render_views
 
 VIEWS = 16
+RELATED_TRIES = 200  # objects among which a person and a thing are looked for
 ELEVATIONS_DEG = (0.0, 45.0)  # IM-3D, section 3.1: elevation uniform in [0, pi/4]
-PLAIN, RECOLORED, COMPOSED = "plain", "recolored", "composed"
+PLAIN, RECOLORED, DRESSED, COMPOSED, RELATED = "plain", "recolored", "dressed", "composed", "related"
+"""As they come; in another color; of another material; two by chance; a person with what people ride, hold or wear."""
 
 
 @dataclass(frozen=True)
 class SetRow:
-    """What one set shows. `captions` hold for the whole set; `kind` is plain, recolored or composed."""
+    """What one set shows. `captions` hold for the whole set; `kind` is one of those above."""
 
     key: str
     kind: str
@@ -45,8 +49,14 @@ def draw_set(
     if kind == RECOLORED:
         changed = recolor(mesh, draw)
         mesh = changed if changed.captions else mesh
+    elif kind == DRESSED:
+        mesh = dressed(mesh, draw)
     elif kind == COMPOSED:
         mesh = compose(mesh, load(int(draw.integers(count))), draw)
+    elif kind == RELATED:
+        others = [load(i) for i in draw.choice(count, min(count, RELATED_TRIES), replace=False).tolist()]
+        people = [other for other in others if other.category in PEOPLE]
+        mesh = compose(next(iter(people), mesh), next(filter(related, others), mesh), draw)
     elevation = float(draw.uniform(*ELEVATIONS_DEG))
     views = render_views(mesh, turntable(VIEWS, elevation, size=size))
     return SetRow(mesh.key, kind, elevation, _with_category(mesh), mesh.category), views.rgba
@@ -54,8 +64,12 @@ def draw_set(
 
 def _with_category(mesh: CaptionedMesh) -> tuple[str, ...]:
     """The captions, and for nouns more special than their category one caption that uses the category word."""
-    noun = re.compile(rf"\b{re.escape(mesh.noun)}\b")
-    general = [noun.sub(mesh.category, c) for c in mesh.captions[:3] if noun.search(c)]
+    noun = re.compile(rf"\b(an? )?{re.escape(mesh.noun)}\b")
+
+    def category(found: re.Match) -> str:
+        return article(mesh.category) if found[1] else mesh.category
+
+    general = [noun.sub(category, c) for c in mesh.captions[:3] if noun.search(c)]
     return mesh.captions + (tuple(general[-1:]) if mesh.noun != mesh.category else ())
 
 

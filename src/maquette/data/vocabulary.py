@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from maquette.core.color import PALETTE
-from maquette.data.augment import RELATIONS
 from maquette.data.captions import word_list, words
+from maquette.data.compositions import RELATIONS
 
 # Caption words that bind or say the style; they name nothing.
 FUNCTION_WORDS = set(

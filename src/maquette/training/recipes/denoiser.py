@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.data.captions import with_view_word, word_list
-from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, read_store
+from maquette.data.sets import COMPOSED, DRESSED, PLAIN, RECOLORED, RELATED, read_store
 from maquette.models.autoencoder import PocketAutoencoder
 from maquette.models.dit import MultiviewTransformer
 from maquette.models.words import text_config, word_tokenizer
@@ -26,7 +26,7 @@ SHEET_PROMPTS = (
     "a blue sword", "a pine tree", "a spaceship", "a gray castle", "a dog",
 )  # fmt: skip
 IMAGE_SIZE = 128
-KIND_WEIGHT = {PLAIN: 1.0, RECOLORED: 0.8, COMPOSED: 0.25}
+KIND_WEIGHT = {PLAIN: 1.0, RECOLORED: 0.8, DRESSED: 0.5, COMPOSED: 0.25, RELATED: 0.3}
 
 
 @dataclass(frozen=True)

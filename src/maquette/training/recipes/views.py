@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, write_store
+from maquette.data.sets import COMPOSED, DRESSED, PLAIN, RECOLORED, RELATED, write_store
 from maquette.data.shards import read_index, read_mesh
 
 
@@ -22,8 +22,14 @@ class Config:
     """Passes over all objects with their own colours."""
     recolored: int = 2
     """Passes with the main colour, and the words for it, changed."""
+    dressed: int = 0
+    """Passes made of another material, or with moss or snow."""
     composed: int = 1
     """Passes of two objects in one scene."""
+    related: int = 0
+    """Passes of people with what they ride, hold or wear."""
+    shapes: bool = False
+    """Also the objects without colors; for passes that paint them."""
     size: int = 128
     """Image side in px."""
     seed: int = 0
@@ -32,8 +38,12 @@ class Config:
 
 def main(config: Config) -> None:
     """Write the store; an interrupted one is continued."""
-    rows = read_index(config.data, split=config.split)
-    kinds = [PLAIN] * config.plain + [RECOLORED] * config.recolored + [COMPOSED] * config.composed
+    rows = read_index(config.data, split=config.split, colored=not config.shapes)
+    passes = {
+        PLAIN: config.plain, RECOLORED: config.recolored, DRESSED: config.dressed, COMPOSED: config.composed,
+        RELATED: config.related,
+    }  # fmt: skip
+    kinds = [kind for kind, times in passes.items() for _ in range(times)]
     start = time.perf_counter()
     total = len(rows) * len(kinds)
     for done in write_store(
