@@ -16,10 +16,10 @@ from torch import Tensor
 from maquette.core import Camera, Event, NonFinite, Preview, Progress, Streams, turntable
 from maquette.core.errors import BadInput
 from maquette.core.inputs import check_prompt
-from maquette.diffusion import add_noise, alpha_bar_at, dpm_solver_pp_states, times
+from maquette.edit.imagine import reimagined
 from maquette.edit.scene import Change, Scene, changed_in_place, put
 from maquette.edit.zoom import around, zoomed
-from maquette.priors import Condition, MultiviewPrior, with_coverage
+from maquette.priors import Condition, MultiviewPrior
 from maquette.render import render_gaussians
 from maquette.representations import GaussianCloud
 from maquette.representations.gaussians import SH_C0
@@ -28,7 +28,6 @@ VIEWS, BATCH = 8, 2
 """Views that are repainted together, and those that a step compares."""
 ELEVATIONS_DEG = (20.0, 35.0, 5.0)
 """Of the rounds, in turn."""
-SOLVER_STEPS, RESCALE = 6, 0.5
 RATE, HIGHER_SH = 5e-2, 1 / 20
 """Learning rate of the constant harmonic (0.014 in rgb), and the factor on it for all others."""
 WHOLE_EVERY = 4
@@ -139,15 +138,8 @@ def _targets(
 ) -> _Targets:
     """The views of `camera`, repainted. To the prior they are views of a whole object from the `orbit`."""
     seen = render_gaussians(cloud, camera, background=cloud.means.new_ones(3))
-    latents = prior.encode(torch.cat([seen.color.clamp(0, 1), seen.alpha[..., None]], dim=-1))
-    noise = torch.randn(latents.shape, generator=noise).to(latents)
-    noisy = add_noise(latents, noise, alpha_bar_at(prior.alphas_cumprod, time))
-
-    def denoise(z: Tensor, t: float) -> Tensor:
-        return prior.denoise(z, t, words, orbit, guidance=guidance, rescale=RESCALE)
-
-    *_, latents = dpm_solver_pp_states(denoise, noisy, times(SOLVER_STEPS, start=time), prior.alphas_cumprod)
-    rgb, alpha = with_coverage(prior.decode(latents)).to(cloud.means).split([3, 1], dim=-1)
+    rgba = torch.cat([seen.color.clamp(0, 1), seen.alpha[..., None]], dim=-1)
+    rgb, alpha = reimagined(prior, words, rgba, orbit, time, guidance, noise).split([3, 1], dim=-1)
     own = ((rgb - (1 - alpha)) / alpha.clamp(min=1e-3)).clamp(0, 1)  # without the white behind it
     white = cloud.sh.new_full((int(rows.sum()), 1, 3), 0.5 / SH_C0)
     share = render_gaussians(_colored(cloud, rows, white), camera).color[..., :1]
