@@ -72,7 +72,10 @@ class MultiviewLatentPrior:
         guidance: float,
         rescale: float = 0.0,
     ) -> Float[Tensor, "views c h w"]:
-        """x0 with classifier-free guidance over text and reference (one forward pass when `guidance` is 1)."""
+        """x0 with classifier-free guidance over text and reference.
+
+        One forward pass when `guidance` is 1, or what the network has learned to give in one; else two.
+        """
         level = max(level_of(t, len(self.alphas_cumprod)), 0)
         azimuth, elevation = orbit_angles(camera)
         reference = None
@@ -80,7 +83,9 @@ class MultiviewLatentPrior:
             reference = self.encode(condition.reference[None])[None]
             azimuth = azimuth - orbit_angles(condition.camera)[0][:, :1] if condition.camera is not None else azimuth
         text, mask = condition.text, condition.mask
-        if guidance != 1:
+        learned = self.transformer.config.learned_guidance
+        in_one = learned is not None and (guidance, rescale) == tuple(learned)
+        if guidance != 1 and not in_one:
             empty, empty_mask = embed_text(self.text_encoder, self.tokenizer, [""])
             text, mask = (
                 (empty, empty_mask) if guidance == 0 else (torch.cat([text, empty]), torch.cat([mask, empty_mask]))
@@ -91,12 +96,13 @@ class MultiviewLatentPrior:
         v = self.transformer(
             noisy, torch.full((count,), float(level), device=self.device), text, mask, azimuth.expand(count, -1),
             elevation.expand(count, -1), None if reference is None else reference.expand(count, -1, -1, -1, -1),
+            guided=in_one,
         )  # fmt: skip
         x0 = x0_from_v(noisy.float(), v.float(), float(self.alphas_cumprod[level]))
-        if count == 1:
+        if count == 1 and not in_one:
             return x0[0]
         # Guidance drives colors out of their range, and each step would start farther out than the last.
-        guided = guide(x0[0], x0[1], guidance, rescale=rescale)
+        guided = x0[0] if in_one else guide(x0[0], x0[1], guidance, rescale=rescale)
         return self.vae.threshold(guided.to(self.vae.dtype)).float()
 
 
@@ -135,10 +141,13 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = "cpu") -> MultiviewLatentPrior:
+def load_multiview(
+    folder: Path | str = POCKET, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> MultiviewLatentPrior:
     """Load a pipeline folder through the `from_pretrained` of diffusers and transformers, for inference.
 
-    Weights are bf16 where the hardware multiplies bf16, else float32. Raises BadInput when the folder is not one.
+    Weights are bf16 where the hardware multiplies bf16, else float32, if `dtype` is left out. Raises BadInput when the
+    folder is not one.
     """
     from diffusers import DDIMScheduler
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
@@ -149,7 +158,7 @@ def load_multiview(folder: Path | str = POCKET, *, device: str | torch.device = 
     folder = Path(folder)
     if not (folder / "model_index.json").is_file():
         raise BadInput(f"{folder} holds no model_index.json", "give a diffusers pipeline folder, or use --prior pocket")
-    dtype = fast_dtype(torch.device(device))
+    dtype = dtype or fast_dtype(torch.device(device))
     options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     with quiet_loading():
         parts = {

@@ -1,0 +1,77 @@
+"""What priors over images have in common: pictures to latents and back, and a network asked with and without words.
+
+The state of a trajectory is float32; only what a network sees is cast to its own dtype.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core.errors import BadInput
+from maquette.diffusion import guide, level_of, x0_from_eps, x0_from_v
+from maquette.priors.protocol import Condition
+
+Predicts = Literal["epsilon", "v_prediction"]
+X0_FROM = {"epsilon": x0_from_eps, "v_prediction": x0_from_v}
+
+
+def schedule_of(scheduler) -> tuple[Float[Tensor, " noise_levels"], Predicts]:
+    """The table of a diffusers scheduler, and what its network predicts; `BadInput` for anything but eps and v."""
+    predicts = scheduler.config.prediction_type
+    if predicts not in X0_FROM:
+        raise BadInput(f"the network predicts {predicts}; expected epsilon or v_prediction", "choose another")
+    return scheduler.alphas_cumprod.double(), predicts
+
+
+def words_only(reference: Tensor | None) -> None:
+    """Refuse a picture, for priors that read none."""
+    if reference is not None:
+        raise BadInput("this prior reads words only; it was given a picture", "leave --image out")
+
+
+def encode(vae, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
+    """The mean of the posterior, scaled; differentiable. Coverage is dropped."""
+    pixels = images[..., :3].to(vae.device, vae.dtype).movedim(-1, 1) * 2 - 1
+    return vae.encode(pixels).latent_dist.mean.float() * vae.config.scaling_factor
+
+
+def decode(vae, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 3"]:
+    """sRGB in [0, 1]."""
+    scaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    return (vae.decode(scaled).sample.float() / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+
+
+def guided_x0(
+    ask: Callable[[Float[Tensor, "asked c h w"], int, Sequence[Condition]], Float[Tensor, "asked more h w"]],
+    latents: Float[Tensor, "views c h w"],
+    t: float,
+    condition: Condition,
+    blank: Condition,
+    guidance: float,
+    *,
+    alphas_cumprod: Float[Tensor, " noise_levels"],
+    predicts: Predicts,
+    rescale: float = 0.0,
+) -> Float[Tensor, "views c h w"]:
+    """x0 under classifier-free guidance, from one entry of the table for both the network and the arithmetic.
+
+    `ask(noisy, level, conditions)` is one pass of the network over the views under each condition in turn, `condition`
+    before `blank`, of which a guidance of 1 or 0 leaves one. Channels beyond those of the latents are the variance that
+    the network has learned, and are dropped. diffusers guides eps and not x0, which is the same.
+    """
+    level = max(level_of(t, len(alphas_cumprod)), 0)
+    conditions = [condition] if guidance == 1 else [blank] if guidance == 0 else [condition, blank]
+    noisy = latents.float().repeat(len(conditions), 1, 1, 1)
+    said = ask(noisy, level, conditions).float()[:, : latents.shape[1]]
+    x0 = X0_FROM[predicts](noisy, said, float(alphas_cumprod[level])).chunk(len(conditions))
+    return x0[0] if len(x0) == 1 else guide(x0[0], x0[1], guidance, rescale=rescale)
+
+
+def stacked(
+    tensors: Sequence[Float[Tensor, "1 *rest"]], views: int, dtype: torch.dtype
+) -> Float[Tensor, "asked *rest"]:
+    """One row for each view under each condition, in the order of `guided_x0`."""
+    return torch.cat([tensor.expand(views, *tensor.shape[1:]) for tensor in tensors]).to(dtype)
