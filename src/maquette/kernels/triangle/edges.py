@@ -1,0 +1,29 @@
+"""The edges of a triangle mesh, each with the corners that face it: all that silhouettes need to know of topology."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Edges(NamedTuple):
+    """Every edge once; edge `e` is faced by `opposite[first[e] : first[e + 1]]`, one corner for each of its faces."""
+
+    ends: Tensor
+    """(edges, 2) int64 vertices, the lower index first."""
+    first: Tensor
+    """(edges + 1,) int64."""
+    opposite: Tensor
+    """(3 faces,) int64 vertices."""
+
+
+def edges_of(faces: Tensor) -> Edges:
+    """The edges of `faces` (faces, 3); an edge may have one face, two, or more."""
+    faces = faces.detach().long()
+    start, end = faces.reshape(-1), faces.roll(-1, dims=1).reshape(-1)
+    low, high = torch.minimum(start, end), torch.maximum(start, end)
+    base = int(high.max()) + 1 if len(faces) else 1
+    key, order = torch.sort(low * base + high, stable=True)
+    unique, count = torch.unique_consecutive(key, return_counts=True)
+    first = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    return Edges(torch.stack([unique // base, unique % base], dim=1), first, faces.roll(-2, dims=1).reshape(-1)[order])
