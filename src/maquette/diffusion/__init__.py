@@ -20,6 +20,7 @@ from maquette.diffusion.conditioning import (
     view_of,
     view_prompt,
 )
+from maquette.diffusion.edm import karras_table, sigma_of
 from maquette.diffusion.inversion import (
     ddim_states,
     denoise_guided,
@@ -61,6 +62,7 @@ __all__ = [
     "eps_from_v",
     "eps_from_x0",
     "guide",
+    "karras_table",
     "level_of",
     "linear_time",
     "negative_prompt_inversion",
@@ -68,6 +70,7 @@ __all__ = [
     "perp_neg",
     "prompt_tuning_inversion",
     "scaled_linear",
+    "sigma_of",
     "sqrt_time",
     "time_of",
     "times",

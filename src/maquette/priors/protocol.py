@@ -20,6 +20,8 @@ class Condition:
 
     `text` and `mask` are the prior's own embedding of `prompt` (None for priors that read no words). `reference` is an
     sRGB image in [0, 1] of the object on white, seen from the single view of `camera`; both are given or neither is.
+    `pooled` is one vector of the whole sentence, for priors that want one beside the tokens.
+    `picture` is what a prior that lives on pictures made of the reference once, for itself.
     """
 
     prompt: str
@@ -27,6 +29,8 @@ class Condition:
     mask: Bool[Tensor, "1 tokens"] | None = None
     reference: Float[Tensor, "height width 3"] | None = None
     camera: Camera | None = None
+    picture: Float[Tensor, "1 channels rows columns"] | None = None
+    pooled: Float[Tensor, "1 sentence"] | None = None
 
 
 @runtime_checkable
