@@ -11,6 +11,8 @@ _HOME = {
     "FieldShape": "field",
     "HashField": "field",
     "OccupancyGrid": "occupancy",
+    "SdfGrid": "sdf_grid",
+    "TetField": "tets",
 }
 
 __all__ = sorted(_HOME)

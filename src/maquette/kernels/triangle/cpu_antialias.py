@@ -26,7 +26,7 @@ class Antialias(torch.autograd.Function):
         screen = vertices.new_empty(len(images), len(vertices), 3)
         project_views(vertices.numpy(), *(x.numpy() for x in lens), screen.numpy())
         shown = (x.detach().contiguous().numpy() for x in (index, depth))
-        find_views(screen.numpy(), *(x.numpy() for x in edges), *shown, winner.numpy())
+        find_views(screen.numpy(), *(x.numpy() for x in edges[:3]), *shown, winner.numpy())
         ctx.save_for_backward(images, screen, edges.ends, winner, *lens)
         blended = images.clone()
         blend_views(images.numpy(), screen.numpy(), edges.ends.numpy(), winner.numpy(), blended.numpy())

@@ -15,6 +15,8 @@ class Edges(NamedTuple):
     """(edges + 1,) int64."""
     opposite: Tensor
     """(3 faces,) int64 vertices."""
+    face: Tensor
+    """(3 faces,) int64: whose corner that is."""
 
 
 def edges_of(faces: Tensor) -> Edges:
@@ -26,4 +28,5 @@ def edges_of(faces: Tensor) -> Edges:
     key, order = torch.sort(low * base + high, stable=True)
     unique, count = torch.unique_consecutive(key, return_counts=True)
     first = torch.cat([count.new_zeros(1), count.cumsum(0)])
-    return Edges(torch.stack([unique // base, unique % base], dim=1), first, faces.roll(-2, dims=1).reshape(-1)[order])
+    ends = torch.stack([unique // base, unique % base], dim=1)
+    return Edges(ends, first, faces.roll(-2, dims=1).reshape(-1)[order], order // 3)
