@@ -4,6 +4,8 @@ import os
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -39,3 +41,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in wanting:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A function from a name in `tiny_checkpoints.WRITERS` to a folder with that checkpoint, written once."""
+    spec = spec_from_file_location("tiny_checkpoints", Path(__file__).with_name("tiny_checkpoints.py"))
+    tiny = module_from_spec(spec)
+    spec.loader.exec_module(tiny)
+    home = tmp_path_factory.mktemp("checkpoints")
+
+    def written(name: str) -> Path:
+        if not (home / name).is_dir():
+            tiny.WRITERS[name](home / name)
+        return home / name
+
+    return written

@@ -91,7 +91,8 @@ def mixed(shares: Sequence[tuple[Condition, float]]) -> Condition:
     text = sum(share * condition.text for condition, share in shares)
     masks = [condition.mask for condition, _ in shares]
     mask = None if masks[0] is None else torch.stack(masks).any(0)
-    return replace(first, text=text, mask=mask)
+    pooled = None if first.pooled is None else sum(share * condition.pooled for condition, share in shares)
+    return replace(first, text=text, mask=mask, pooled=pooled)
 
 
 def conditional_eps(prior: MultiviewPrior, z: Latents, t: float, wordings: Wordings, camera: Camera) -> Latents:

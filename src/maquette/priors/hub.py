@@ -31,6 +31,10 @@ class Family:
 FAMILIES = {
     "MultiviewLatentPrior": Family("maquette.priors.load", "load_pocket", True),
     "StableDiffusionPipeline": Family("maquette.priors.latent_unet", "load_latent_unet", False),
+    "StableDiffusionXLPipeline": Family("maquette.priors.sdxl", "load_sdxl", False),
+    "PixArtAlphaPipeline": Family("maquette.priors.pixart", "load_pixart", False),
+    "PixArtSigmaPipeline": Family("maquette.priors.pixart", "load_pixart", False),
+    "IFPipeline": Family("maquette.priors.pixel_unet", "load_pixel_unet", False),
 }
 """`_class_name` of a `model_index.json` -> how to load it. The module is imported on use."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from maquette.core.errors import BadInput
@@ -71,7 +71,7 @@ def guided_x0(
 
 
 def stacked(
-    tensors: Sequence[Float[Tensor, "1 *rest"]], views: int, dtype: torch.dtype
+    tensors: Sequence[Shaped[Tensor, "1 *rest"]], views: int, dtype: torch.dtype
 ) -> Float[Tensor, "asked *rest"]:
     """One row for each view under each condition, in the order of `guided_x0`."""
     return torch.cat([tensor.expand(views, *tensor.shape[1:]) for tensor in tensors]).to(dtype)
