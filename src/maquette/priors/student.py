@@ -27,7 +27,7 @@ class Student(MultiviewLatentPrior):
             copy.deepcopy(teacher.transformer).float().requires_grad_(True), teacher.text_encoder, teacher.tokenizer,
             teacher.vae, teacher.alphas_cumprod,
         )  # fmt: skip
-        self._adam = torch.optim.AdamW(self.transformer.parameters(), lr=rate)
+        self.optimizer = torch.optim.AdamW(self.transformer.parameters(), lr=rate)
 
     def denoise(
         self,
@@ -50,6 +50,6 @@ class Student(MultiviewLatentPrior):
 
     def learn(self, loss: Float[Tensor, ""]) -> None:
         """One step of AdamW down the gradient of `loss`."""
-        self._adam.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._adam.step()
+        self.optimizer.step()

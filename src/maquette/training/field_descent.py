@@ -1,0 +1,108 @@
+"""Descending radiance fields under any score distillation: what DreamFusion, Magic3D and ProlificDreamer share.
+
+Render, light, guidance, penalties, occupancy; it knows neither the guidance nor the prior. A guide is a closure over
+the prior and the words, as in `maquette.training.descent`; the loop itself is `maquette.training.module_descent`.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from maquette.core import Camera, Event, Streams
+from maquette.core.schedule import Constant
+from maquette.priors import MultiviewPrior
+from maquette.priors.sampling import resized
+from maquette.training.anywhere import Anywhere
+from maquette.training.descent import Guide, Moment
+from maquette.training.light import Light
+from maquette.training.module_descent import Done, Learner, Outcome, Pace, descend
+from maquette.training.optim import Rate
+from maquette.training.orbits import Around
+from maquette.training.volume import Penalties, Rates, Volume, look, penalty
+
+WARM = 256
+"""Steps in which every cell of the occupancy is looked at; later a part of them (instant-ngp)."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How fields descend, whatever they descend under. The defaults are threestudio's for DreamFusion."""
+
+    cameras: Anywhere | Around = field(default_factory=Anywhere)
+    """Where each step looks from."""
+    resolution: Rate = field(default_factory=lambda: Constant(64))
+    """Side of the renderings, px; they are resized to what the prior takes."""
+    samples: int = 512
+    """Steps of a ray along the diagonal of the field's cube."""
+    rates: Rates = field(default_factory=Rates)
+    """Learning rates."""
+    penalties: Penalties = field(default_factory=Penalties)
+    """What is asked besides likeness."""
+    light: Light | None = field(default_factory=Light)
+    """Of the renderings; None shows the albedo."""
+    always_normals: bool = False
+    """Compute normals, and with them the penalty for matter that faces away, in unlit steps too."""
+    watch_every: int = 16
+    """Steps between updates of the occupancy."""
+    pace: Pace = field(default_factory=lambda: Pace(200, 200))
+    """Of previews and checkpoints."""
+
+
+def distill(
+    loop: Loop,
+    particles: Sequence[Volume],
+    prior: MultiviewPrior,
+    guide: Guide,
+    *,
+    steps: int,
+    seed: int,
+    shown: Camera,
+    learners: dict[str, Learner] | None = None,
+    afterwards: Callable[[], None] = lambda: None,
+    state_file: Path | None = None,
+    identity: dict | None = None,
+    stage: str = "distill",
+) -> Generator[Event, None, Done]:
+    """Change the particles in place, one random one at each step; previews show the first from `shown`.
+
+    The guide's gradient is divided by the number of views, as threestudio does. `afterwards` is done when the step is
+    taken, for what learns along (`learners`, whose state is kept too). Raises what `module_descent.descend` raises.
+    """
+    draw = Streams(seed)
+
+    def cameras(step: int) -> Camera:
+        return loop.cameras.at(step, draw.generator(f"cameras/{step}"), round(loop.resolution(step)))
+
+    def objective(moment: Moment) -> Outcome:
+        index = int(torch.randint(len(particles), (), generator=moment.generator))
+        lamp = None if loop.light is None else loop.light.at(moment)
+        seen = look(
+            particles[index], moment.camera, samples=loop.samples, lamp=lamp, normals=loop.always_normals,
+            generator=moment.generator,
+        )  # fmt: skip
+        push = guide(prior.encode(resized(seen.images, prior.image_size)), moment)
+        loss = push.loss / len(moment.camera) + penalty(loop.penalties, seen, moment.step)
+
+        def finish() -> None:
+            if (moment.step + 1) % loop.watch_every == 0:
+                for i, volume in enumerate(particles):
+                    where = draw.generator(f"{stage}/occupancy/{moment.step}/{i}")
+                    volume.watch(loop.samples, where, every_cell=moment.step < WARM)
+            afterwards()
+
+        return Outcome(loss, {"gradient": push.gradient_norm, "coverage": seen.images[..., 3].mean().item()}, finish)
+
+    def picture() -> Tensor:
+        return look(particles[0], shown, samples=loop.samples).images[..., :3].clamp(0, 1)
+
+    groups = [group for volume in particles for group in volume.groups(loop.rates)]
+    return (
+        yield from descend(
+            nn.ModuleList(particles), groups, prior, objective, cameras, steps=steps, pace=loop.pace, picture=picture,
+            seed=seed, stage=stage, learners=learners, state_file=state_file,
+            identity=(identity or {}) | {"loop": repr(loop)},
+        )
+    )  # fmt: skip
