@@ -9,7 +9,7 @@ from maquette.core.errors import BadInput
 from maquette.data.procedural import procedural_mesh
 from maquette.data.sets import COMPOSED, PLAIN, RECOLORED, write_store
 from maquette.priors.encoders import load_elevation, load_encoder
-from maquette.priors.multiview import load_multiview
+from maquette.priors.multiview import load_multiview, orbit_angles
 from maquette.priors.protocol import Encoder, MultiviewPrior
 from maquette.training.loop import LoopConfig
 from maquette.training.recipes import RECIPES, autoencoder, denoiser, elevation, encoder, latents, load_recipe
@@ -65,6 +65,28 @@ def test_the_trained_folder_is_a_prior(pipeline):
     assert (guided - expected).abs().max() < 0.02 * expected.abs().max()
     empty = prior.denoise(noise, 0.9, prior.condition(""), camera, guidance=1.0)
     assert torch.allclose(without, empty, atol=1e-2)
+
+
+def test_learned_guidance_costs_one_pass_and_is_taught_what_two_passes_give(pipeline):
+    prior, camera = load_multiview(pipeline), turntable(4)
+    condition, noise = prior.condition("a red box"), torch.randn(4, *prior.latent_shape)
+    assert tuple(prior.transformer.config.learned_guidance) == (4.0, 0.5)
+    prior.denoise(noise, 0.6, condition, camera, guidance=4.0, rescale=0.5)
+    assert prior.evaluations == 1
+    wanted = prior.denoise(noise, 0.6, condition, camera, guidance=4.0 + 1e-9, rescale=0.5)
+    assert prior.evaluations == 3
+    azimuth, elevation = orbit_angles(camera)
+    batch = {"mask": condition.mask, "azimuth": azimuth, "elevation": elevation, "reference": None}
+    alpha_bar = prior.alphas_cumprod[599].float()
+    taught = denoiser.guided(
+        denoiser.Trainee(prior.transformer, prior.text_encoder), prior.vae, noise[None], torch.tensor([599]),
+        condition.text, batch, prior.tokenizer, (4.0, 0.5), (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()),
+    )[0]  # fmt: skip
+    assert (taught - wanted).abs().max() < 0.03 * wanted.abs().max()
+    torch.nn.init.normal_(prior.transformer.guided)
+    answers = [prior.denoise(noise, 0.6, condition, camera, guidance=4.0, rescale=r) for r in (0.5, 0.25)]
+    before = prior.denoise(noise, 0.6, condition, camera, guidance=4.0, rescale=0.25)
+    assert torch.equal(answers[1], before) and not torch.equal(answers[0], wanted)
 
 
 def test_encode_and_decode_keep_size_and_order(pipeline):

@@ -99,7 +99,9 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
     `patch` latent pixels a side make one token. `variances` are the mean squares of the latent channels (all 1 if
     None): what the network sees and says is scaled by them, channel by channel, as Karras et al. (arXiv 2206.00364,
     table 1) do with one variance for all, so that it predicts only what the best linear denoiser does not know. The
-    noise levels are those of Stable Diffusion's table with zero terminal SNR.
+    noise levels are those of Stable Diffusion's table with zero terminal SNR. `learned_guidance` (scale, rescale) says
+    which classifier-free guidance the network gives in one pass when it is asked with `guided` (Meng et al.,
+    arXiv 2210.03142, stage one); None if it has learned none.
     """
 
     @register_to_config
@@ -113,6 +115,7 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         heads: int = 6,
         text_width: int = 256,
         variances: list[float] | None = None,
+        learned_guidance: list[float] | None = None,
     ):
         super().__init__()
         # Not buffers: half precision would round 1 - alpha_bar away.
@@ -128,6 +131,8 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         self.relative = nn.Parameter(torch.zeros(width))  # added to all views when azimuths count from a reference
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled = nn.Linear(text_width, width)
+        if learned_guidance is not None:
+            self.guided = nn.Parameter(torch.zeros(width))  # added to the time embedding of guided predictions
         self.modulation = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(Block(width, heads, text_width) for _ in range(depth))
         self.last_table = nn.Parameter(torch.zeros(2, width))
@@ -150,6 +155,8 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
         azimuth: Float[Tensor, "sets views"],
         elevation: Float[Tensor, "sets views"],
         reference: Float[Tensor, "sets 1 c h w"] | None = None,
+        *,
+        guided: bool = False,
     ) -> Float[Tensor, "sets views c h w"]:
         """`timestep` is the discrete index in [0, 999]; angles are in radians. With a `reference` (a clean view at
         azimuth 0
@@ -174,9 +181,8 @@ class MultiviewTransformer(ModelMixin, ConfigMixin):
             x = torch.cat([x + self.relative, clean], dim=1)
         x, text = x.flatten(1, 2), text.to(dtype)
         share = (mask / mask.sum(1, keepdim=True).clamp(min=1)).to(dtype)
-        emb = functional.silu(
-            self.time(time_features(timestep).to(dtype)) + self.pooled((text * share[..., None]).sum(1))
-        )
+        emb = self.time(time_features(timestep).to(dtype)) + self.pooled((text * share[..., None]).sum(1))
+        emb = functional.silu(emb + self.guided if guided else emb)
         modulation = self.modulation(emb).view(sets, 6, -1)
         bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
         for block in self.blocks:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maquette.data.captions import with_view_word, word_list
 from maquette.data.sets import COMPOSED, DRESSED, PLAIN, RECOLORED, RELATED, read_store
+from maquette.diffusion import guide
 from maquette.models.autoencoder import PocketAutoencoder
 from maquette.models.dit import MultiviewTransformer
 from maquette.models.words import text_config, word_tokenizer
@@ -59,6 +60,10 @@ class Config:
     """Share of the batches of several views that carry a clean reference view."""
     drop_text: float = 0.12
     """Captions replaced by the empty one, for classifier-free guidance."""
+    learned_guidance: tuple[float, float] | None = (4.0, 0.5)
+    """Scale and rescale of the guidance that the network learns to give in one pass, from itself."""
+    guided_share: float = 0.2
+    """Share of the batches that teach it."""
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(minutes=90, rate=1e-3, decay_from=0.5, ema=0.9995))
     """Length and rates."""
 
@@ -96,6 +101,7 @@ def build(config: Config, words: list[str]) -> tuple[Trainee, object]:
         heads=config.width // 64,
         text_width=config.text_width,
         variances=vae_config["variances"],
+        learned_guidance=None if config.learned_guidance is None else list(config.learned_guidance),
     )
     text = text_config(len(tokenizer), width=config.text_width, max_words=MAX_WORDS)
     return Trainee(transformer, CLIPTextModel(text)), tokenizer
@@ -116,7 +122,7 @@ class Batches:
         schedule_ = schedule()
         self.alphas_cumprod = schedule_.alphas_cumprod.double()
 
-    def draw(self, generator: torch.Generator, step: int) -> dict[str, Tensor | None]:
+    def draw(self, generator: torch.Generator, step: int, drop_text: float) -> dict[str, Tensor | None]:
         """One batch: clean latents, angles, token ids, and perhaps a reference view."""
         config = self.config
         late = min(step / config.mix_steps, 1.0)
@@ -140,7 +146,7 @@ class Batches:
             if views == 1 and draw.random() < 0.3:
                 caption, known = with_view_word(caption, 22.5 * first, draw), draw.random() < 0.5
             azimuths[-1] = azimuths[-1] if known else np.full(views, np.nan)
-            captions.append("" if draw.random() < config.drop_text * (4 if with_reference else 1) else caption)
+            captions.append("" if draw.random() < drop_text * (4 if with_reference else 1) else caption)
         tokens = self.tokenizer(captions, padding="longest", truncation=True, max_length=MAX_WORDS, return_tensors="pt")
         elevations = torch.tensor([self.rows[n].elevation_deg for n in chosen]).deg2rad()[:, None].expand(-1, views)
         return {
@@ -163,25 +169,33 @@ def main(config: Config) -> None:
     device = config.loop.device
     taken = {"steps": 0}
 
+    vae = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).eval()
+
     def loss(net: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        batch = {k: v.to(device) if v is not None else None for k, v in batches.draw(generator, taken["steps"]).items()}
+        guidance = config.learned_guidance
+        teaches = guidance is not None and bool(torch.rand((), generator=generator) < config.guided_share)
+        batch = batches.draw(generator, taken["steps"], 0.0 if teaches else config.drop_text)
+        batch = {k: v.to(device) if v is not None else None for k, v in batch.items()}
         taken["steps"] += 1
         clean = batch["latents"]
         sets, views = clean.shape[:2]
         # a set of many alike views needs more noise for the same uncertainty than one view does
         level = (1000 * torch.rand(sets, generator=generator) ** (1.0 if views < 4 else 0.75)).long().clamp(max=999)
+        if teaches:
+            level = _sampled_levels(level)
         alpha_bar = batches.alphas_cumprod[level].to(device).view(-1, 1, 1, 1, 1)
         a, s = alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float()
         noise = torch.randn(clean.shape, generator=generator).to(device)
+        noisy = a * clean + s * noise
+        where = (batch["azimuth"], batch["elevation"], batch["reference"])
         text = net.text_encoder(input_ids=batch["ids"], attention_mask=batch["mask"].long()).last_hidden_state
-        v = net.transformer(
-            a * clean + s * noise, level.to(device).float(), text, batch["mask"], batch["azimuth"], batch["elevation"],
-            batch["reference"],
-        )  # fmt: skip
-        error = ((v.float() - (a * noise - s * clean)) ** 2).mean()
-        return error, {f"views{views}": error.item()}
-
-    vae = PocketAutoencoder.from_pretrained(config.autoencoder, low_cpu_mem_usage=False).eval()
+        v = net.transformer(noisy, level.to(device).float(), text, batch["mask"], *where, guided=teaches)
+        if teaches:
+            target = (a * noisy - guided(net, vae, noisy, level, text, batch, tokenizer, guidance, (a, s))) / s
+        else:
+            target = a * noise - s * clean
+        error = ((v.float() - target) ** 2).mean()
+        return error, {"guided" if teaches else f"views{views}": error.item()}
 
     def sheet(net: nn.Module, path: Path) -> None:
         draw_sheet(
@@ -192,6 +206,28 @@ def main(config: Config) -> None:
         trainee, loss, config.out, config.loop, sheet=sheet if device == "cpu" else None, pure_half=True, muon=True
     )
     save_pipeline(averaged, tokenizer, vae, config.out / "model")
+
+
+def _sampled_levels(level: Tensor) -> Tensor:
+    """Levels that samplers with few steps visit: a fifth of them pure noise, none of the cleanest."""
+    return torch.where(torch.arange(len(level)) % 5 == 0, 999, level.clamp(min=120))
+
+
+@torch.no_grad()
+def guided(
+    net: Trainee, vae: PocketAutoencoder, noisy: Tensor, level: Tensor, text: Tensor, batch: dict[str, Tensor | None],
+    tokenizer, guidance: tuple[float, float], scales: tuple[Tensor, Tensor],
+) -> Tensor:  # fmt: skip
+    """x0 (sets, views, c, h, w) as classifier-free guidance over two passes of `net` gives it, colors cut to range."""
+    empty = tokenizer([""], return_tensors="pt").to(noisy.device)
+    blank = net.text_encoder(input_ids=empty["input_ids"]).last_hidden_state.expand(len(noisy), -1, -1)
+    every = torch.ones(blank.shape[:2], dtype=torch.bool, device=noisy.device)
+    where, time = (batch["azimuth"], batch["elevation"], batch["reference"]), level.to(noisy.device).float()
+    (a, s), (scale, rescale) = scales, guidance
+    said = a * noisy - s * net.transformer(noisy, time, text, batch["mask"], *where).float()
+    unsaid = a * noisy - s * net.transformer(noisy, time, blank, every, *where).float()
+    x0 = torch.stack([guide(c, u, scale, rescale=rescale) for c, u in zip(said, unsaid, strict=True)])
+    return vae.threshold(x0.flatten(0, 1).to(vae.dtype)).view_as(x0).float()
 
 
 def draw_sheet(prior: MultiviewLatentPrior, path: Path, prompts: tuple[str, ...] = SHEET_PROMPTS) -> None:
