@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from maquette.core import Camera, normalize, orbit
-from maquette.kernels.bake import blend
+from maquette.kernels.bake import blend, coverage
 from maquette.kernels.bake.reference import DOUBTFUL
 from maquette.kernels.triangle import rasterize
 
@@ -105,3 +107,20 @@ def test_what_lies_beside_the_object_does_not_bleed_in(backend):
     )
     assert torch.allclose(color, torch.tensor([[1.0, 0.5, 0]]), atol=1e-4)
     assert weight.item() == pytest.approx(0.25, abs=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 12), st.sampled_from([1, 7, 16]))
+def test_coverage_agrees_with_the_specification(seed, count, size):
+    draw = torch.Generator().manual_seed(seed)
+    uv = torch.rand(2 * count + 3, 2, generator=draw) * 1.4 - 0.2
+    faces = torch.randint(len(uv), (count, 3), generator=draw)
+    assert torch.equal(coverage(uv, faces, size), coverage(uv, faces, size, backend="reference"))
+
+
+def test_coverage_counts_insides_and_no_borders():
+    square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    halves = coverage(square, torch.tensor([[0, 1, 2], [0, 2, 3]]), 8)
+    assert torch.equal(halves, 1 - torch.eye(8, dtype=torch.int32))  # the diagonal belongs to neither
+    twice = coverage(square, torch.tensor([[0, 1, 2], [2, 1, 0]]), 8)
+    assert int(twice.max()) == 2 and int((twice == 2).sum()) == 28

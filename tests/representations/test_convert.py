@@ -9,7 +9,7 @@ import torch
 from maquette.core import BadInput, matrix_to_quat, normalize, orbit
 from maquette.render.gaussians import render_gaussians
 from maquette.render.mesh import render_mesh, sample_texture
-from maquette.representations.convert import gaussians_to_mesh
+from maquette.representations.convert import clean_mesh, field_to_mesh, gaussians_to_mesh
 from maquette.representations.gaussians import SH_C0, GaussianCloud
 from maquette.representations.mesh import Mesh
 from maquette.representations.texture import texels
@@ -240,3 +240,81 @@ def test_what_cannot_become_a_mesh_is_refused():
             gaussians_to_mesh(cloud, **wrong)
     with pytest.raises(BadInput, match="dense"):
         gaussians_to_mesh(cloud, level=99.0, resolution=16)
+
+
+def soft_ball(points, directions):
+    """A field: a ball of radius 0.4 with a soft border, red on the right."""
+    density = 200 * torch.sigmoid((0.4 - points.norm(dim=-1)) / 0.02)
+    return density, torch.cat([(points[:, :1] > 0).float(), torch.full_like(points[:, 1:], 0.5)], dim=-1)
+
+
+def test_a_field_becomes_a_mesh_in_its_own_colors():
+    mesh = field_to_mesh(soft_ball, half_size=0.5, **SMALL)
+    assert is_closed(mesh) and number_of_parts_and_holes(mesh) == (1, 0)
+    radius = 0.4 - 0.02 * math.log(25 / 175)  # where the density is 25
+    assert mesh.vertices.norm(dim=-1).mean().item() == pytest.approx(radius, abs=0.002)
+    seen = sample_texture(mesh.texture, mesh.uv)
+    is_right, is_left = mesh.vertices[:, 0] > 0.02, mesh.vertices[:, 0] < -0.02
+    assert (seen[is_right, 0] > 0.99).all() and (seen[is_left, 0] < 0.01).all()
+    assert (mesh.texture[..., 1:] == 0.5).all()  # nothing between charts is left black
+
+
+def test_silhouettes_find_the_level_of_a_field():
+    origins, directions = AROUND.rays()
+    passes_by = torch.linalg.cross(origins, directions).norm(dim=-1)
+    wanted = 0.39  # where the density is 124
+    mesh = field_to_mesh(soft_ball, half_size=0.5, views=AROUND, alpha=(passes_by < wanted).float(), **SMALL)
+    assert mesh.vertices.norm(dim=-1).mean().item() == pytest.approx(wanted, abs=0.003)
+
+
+def test_fields_without_a_surface_are_refused():
+    def nan(points, directions):
+        return torch.full_like(points[:, 0], math.nan), points
+
+    def thin(points, directions):
+        return torch.full_like(points[:, 0], 0.1), points
+
+    with pytest.raises(BadInput, match="NaN or infinity at 262,144 of 262,144"):
+        field_to_mesh(nan, half_size=0.5, **SMALL)
+    with pytest.raises(BadInput, match=r"nothing is as dense as 25; the densest point has 0\.1"):
+        field_to_mesh(thin, half_size=0.5, **SMALL)
+    with pytest.raises(BadInput, match="coverage"):
+        field_to_mesh(soft_ball, half_size=0.5, views=AROUND, **SMALL)
+
+
+def test_any_mesh_becomes_a_clean_one_in_its_colors(painted_box):
+    _, truth, _ = painted_box  # six sides that share no vertex, each in its color
+    mesh, done = clean_mesh(truth, faces=64, texture_size=256)
+    assert done.welded_vertices == 16 and is_closed(mesh) and volume(mesh) == pytest.approx(0.8 * 0.5 * 0.3, rel=1e-4)
+    camera = orbit(torch.tensor([25.0, 115.0, 205.0, 295.0]), torch.tensor([20.0, 20, -60, 70]))
+    error = render_mesh(mesh, camera).color - render_mesh(truth, camera).color
+    assert -10 * math.log10(error.square().mean()) > 38
+
+
+def test_a_mesh_with_too_many_faces_is_brought_within_the_budget(shapes):
+    ball = shapes.ball(64)
+    mesh, done = clean_mesh(ball, faces=1000, texture_size=64)
+    assert len(ball.faces) > 16_000 >= 1000 >= len(mesh.faces) > 700
+    assert is_closed(mesh) and not done.sentences()
+    assert mesh.vertices.norm(dim=-1).mean().item() == pytest.approx(0.4, abs=0.004)
+    assert (mesh.texture == 1).all()  # white, as a mesh without colors is
+
+
+@pytest.mark.slow
+def test_a_million_faces_in(shapes):
+    ball = shapes.ball(500)
+    assert len(ball.faces) > 900_000
+    mesh, _ = clean_mesh(ball, faces=5000, texture_size=256)
+    assert is_closed(mesh) and len(mesh.faces) <= 5000
+    assert volume(mesh) == pytest.approx(4 / 3 * math.pi * 0.4**3, rel=0.01)
+
+
+@pytest.mark.parametrize("wrong", [{"faces": 1_000_000}, {"faces": 3}, {"texture_size": 0}, {"texture_size": 100_000}])
+def test_budgets_out_of_range_are_refused_before_any_work(wrong, shapes):
+    for convert in (
+        lambda: gaussians_to_mesh(sphere(50), **wrong),
+        lambda: clean_mesh(shapes.cube(), **wrong),
+        lambda: field_to_mesh(soft_ball, half_size=0.5, **wrong),
+    ):
+        with pytest.raises(BadInput, match="expected at least 8, 64, 8, at most 200000 faces and 8192 texels"):
+            convert()

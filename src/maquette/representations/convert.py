@@ -1,6 +1,7 @@
 """Arrows from one representation to another that need no optimisation. This module does not know files or prompts."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -12,11 +13,20 @@ from maquette.kernels.splat3d import rasterize
 from maquette.representations import isosurface, texture
 from maquette.representations.gaussians import GaussianCloud
 from maquette.representations.mesh import Mesh
+from maquette.representations.repair import Repairs, part, repair
+from maquette.representations.surface import nearby_color
 
 VIEWS, VIEW_SIZE = 24, 256
 """Cameras all around that stand in where the caller gives none."""
 SMOOTHING = 6
 """Rounds of Taubin smoothing, which takes away the steps of the grid and the bumps of single Gaussians."""
+
+MOST_FACES, LARGEST_TEXTURE = 200_000, 8192
+"""Unwrapping takes minutes beyond the first; viewers refuse textures beyond the second."""
+FIELD_LEVEL = 25.0
+"""Density per world unit that is taken for the surface of a field (threestudio's default)."""
+FIELD_LEVELS = torch.logspace(0, 2.5, 26).numpy()
+"""Densities that may be the surface where silhouettes decide; the last is opaque within a hundredth of a unit."""
 
 
 def gaussians_to_mesh(
@@ -46,11 +56,7 @@ def gaussians_to_mesh(
 
     Raises BadInput if the cloud is empty, too faint or not finite, or if views and images do not fit.
     """
-    if resolution < 8 or faces < 64 or texture_size < 8:
-        raise BadInput(
-            f"resolution {resolution}, faces {faces}, texture_size {texture_size}; expected at least 8, 64, 8",
-            "the defaults are 96, 8000 and 512",
-        )
+    _check_budgets(resolution, faces, texture_size)
     if images is not None and (views is None or images.shape[:3] != (len(views), views.height, views.width)):
         raise BadInput(
             f"images of shape {tuple(images.shape)} do not belong to the views", "pass one image per camera, same size"
@@ -62,13 +68,102 @@ def gaussians_to_mesh(
         judge = _as_fine_as(grid, camera) if views is None else camera
         level = isosurface.silhouette_level(grid, judge, _render(cloud, judge)[1])
 
+    mesh = texture.unwrap(_surface(grid, level, faces), texture_size)
+    color, alpha = _render(cloud, camera)
+    return texture.bake(mesh, camera, color if images is None else images.cpu().float(), alpha, size=texture_size)
+
+
+def field_to_mesh(
+    field: Callable[
+        [Float[Tensor, "points 3"], Float[Tensor, "points 3"]],
+        tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]],
+    ],
+    *,
+    half_size: float,
+    views: Camera | None = None,
+    alpha: Float[Tensor, "cameras height width"] | None = None,
+    resolution: int = 96,
+    faces: int = 8000,
+    texture_size: int = 512,
+    level: float | None = None,
+) -> Mesh:
+    """A closed, outward mesh of a field (points, directions -> density a world unit, sRGB), painted by the field.
+
+    It is looked for in [-half_size, half_size]^3. With `alpha`, the coverage that `views` see, the surface is at the
+    density whose silhouettes agree best with it, without at FIELD_LEVEL; `level` overrides both. The other arguments
+    are those of `gaussians_to_mesh`. Each texel takes the color that a view straight onto it has.
+
+    Raises BadInput for NaN, for a field without anything as dense as the level, and for budgets out of range.
+    """
+    _check_budgets(resolution, faces, texture_size)
+    if (views is None) != (alpha is None):
+        raise BadInput("views without coverage, or coverage without views", "give both or neither")
+    with torch.no_grad():
+        grid = _density_of(field, half_size, resolution)
+        if level is None:
+            level = FIELD_LEVEL
+            if views is not None:
+                level = isosurface.silhouette_level(grid, views.to("cpu"), alpha.cpu(), levels=FIELD_LEVELS)
+        mesh = texture.unwrap(_surface(grid, level, faces), texture_size)
+        return texture.paint(mesh, lambda points, normals: field(points, -normals)[1], size=texture_size)
+
+
+def clean_mesh(mesh: Mesh, *, faces: int = 8000, texture_size: int = 512) -> tuple[Mesh, Repairs]:
+    """Any mesh as one with a single texture, within a budget of faces, as sound as `repair` makes it; and what it did.
+
+    Colors come from the mesh as it was, whether on its faces, its vertices or in a texture. What is open by design
+    stays open. Raises BadInput for a mesh without any area, for NaN, and for budgets out of range.
+    """
+    _check_budgets(8, faces, texture_size)
+    mesh = mesh.to("cpu")
+    mended, done = repair(mesh)
+    if len(mended.faces) > faces:
+        vertices, triangles = isosurface.decimate(
+            mended.vertices.double().numpy(), mended.faces.numpy(), faces, flake=1
+        )
+        vertices = part(vertices.astype(float), triangles)
+        mended = Mesh(torch.from_numpy(vertices).float(), torch.from_numpy(triangles).long())
+    flat = texture.unwrap(mended, texture_size)
+    return texture.paint(flat, lambda points, normals: nearby_color(mesh, points, normals), size=texture_size), done
+
+
+def _check_budgets(resolution: int, faces: int, texture_size: int) -> None:
+    if resolution < 8 or not 64 <= faces <= MOST_FACES or not 8 <= texture_size <= LARGEST_TEXTURE:
+        raise BadInput(
+            f"resolution {resolution}, faces {faces}, texture_size {texture_size}; expected at least 8, 64, 8, "
+            f"at most {MOST_FACES} faces and {LARGEST_TEXTURE} texels",
+            "the defaults are 96, 8000 and 512",
+        )
+
+
+def _surface(grid: isosurface.DensityGrid, level: float, faces: int) -> Mesh:
     vertices, triangles = isosurface.isosurface(grid, level)
     vertices = isosurface.taubin_smooth(vertices, triangles, rounds=SMOOTHING)
     vertices, triangles = isosurface.decimate(vertices, triangles, faces)
-    mesh = Mesh(torch.from_numpy(vertices).float(), torch.from_numpy(triangles).long())
-    mesh = texture.unwrap(mesh, texture_size)
-    color, alpha = _render(cloud, camera)
-    return texture.bake(mesh, camera, color if images is None else images.cpu().float(), alpha, size=texture_size)
+    vertices = part(vertices.astype(float), triangles)
+    return Mesh(torch.from_numpy(vertices).float(), torch.from_numpy(triangles).long())
+
+
+def _density_of(field: Callable, half_size: float, resolution: int) -> isosurface.DensityGrid:
+    """The density at the points of a grid, empty at its border so that every surface is closed."""
+    step = 2 * half_size / (resolution - 1)
+    axis = torch.arange(resolution) * step - half_size
+    density = torch.zeros(resolution, resolution, resolution)
+    forward = torch.tensor([0.0, 0.0, -1.0]).expand(resolution**2, 3)
+    for i, x in enumerate(axis):
+        y, z = torch.meshgrid(axis, axis, indexing="ij")
+        points = torch.stack([torch.full_like(y, float(x)), y, z], dim=-1).reshape(-1, 3)
+        density[i] = field(points, forward)[0].reshape(resolution, resolution)
+    if not torch.isfinite(density).all():
+        wrong = int((~torch.isfinite(density)).sum())
+        raise BadInput(
+            f"the field answers with NaN or infinity at {wrong:,} of {density.numel():,} points",
+            "check what made it, or fit it again with a lower learning rate",
+        )
+    for axis_index in range(3):
+        density.select(axis_index, 0).zero_()
+        density.select(axis_index, -1).zero_()
+    return isosurface.DensityGrid(density, torch.full((3,), -half_size), step, torch.zeros(0, 3).numpy())
 
 
 def _as_fine_as(grid: isosurface.DensityGrid, camera: Camera) -> Camera:

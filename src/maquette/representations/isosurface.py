@@ -106,8 +106,14 @@ def crumbs(grid: DensityGrid, solid: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarr
     return solid & (members < CRUMB * members.max())[labels]
 
 
-def silhouette_level(grid: DensityGrid, camera: Camera, alpha: Float[Tensor, "cameras height width"]) -> float:
-    """The density whose surface, seen from the cameras, covers what the Gaussians themselves cover (alpha > 1/2).
+def silhouette_level(
+    grid: DensityGrid,
+    camera: Camera,
+    alpha: Float[Tensor, "cameras height width"],
+    *,
+    levels: Float[np.ndarray, " levels"] = LEVELS,
+) -> float:
+    """The density, one of `levels`, whose surface covers, seen from the cameras, what `alpha` covers (over one half).
 
     A ray meets the surface of level L if the greatest density along it is at least L, so one march along the rays
     judges all levels at once; the one with the fewest wrong pixels wins. Only pixels near silhouettes have a say.
@@ -126,14 +132,14 @@ def silhouette_level(grid: DensityGrid, camera: Camera, alpha: Float[Tensor, "ca
     low, radius = grid.origin.numpy(), np.linalg.norm(extent) / 2
     middle = np.einsum("ri,ri->r", low + extent / 2 - origins, directions)  # of the way through the ball of the grid
     along = np.arange(-radius, radius, grid.step)
-    wrong = np.zeros(len(LEVELS), np.int64)
+    wrong = np.zeros(len(levels), np.int64)
     for start in range(0, len(chosen), 256):  # few rays at once: their points stay in the cache
         rays = slice(start, start + 256)
         points = origins[rays, None] + (middle[rays, None] + along)[..., None] * directions[rays, None]
         places = np.moveaxis((points - low) / grid.step, -1, 0)
         highest = ndimage.map_coordinates(grid.density.numpy(), places, order=1).max(1)
-        wrong += ((highest[:, None] >= LEVELS) != is_covered[rays, None]).sum(0)
-    return float(LEVELS[np.argmin(wrong)])
+        wrong += ((highest[:, None] >= levels) != is_covered[rays, None]).sum(0)
+    return float(levels[np.argmin(wrong)])
 
 
 def hollows(dense: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
@@ -162,7 +168,7 @@ def isosurface(grid: DensityGrid, level: float) -> tuple[Float[np.ndarray, "vert
     solid = density >= level
     if not solid.any():
         raise BadInput(
-            f"nothing in the cloud is as dense as {level:.3g}; the densest point has {density.max():.3g}",
+            f"nothing is as dense as {level:.3g}; the densest point has {density.max():.3g}",
             "choose a lower level or leave it to us",
         )
     filled = ndimage.binary_fill_holes(solid | hollows(density >= level / 3))
@@ -198,7 +204,9 @@ def taubin_smooth(
     return vertices
 
 
-def decimate(vertices: np.ndarray, faces: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
+def decimate(
+    vertices: np.ndarray, faces: np.ndarray, budget: int, *, flake: int = FLAKE
+) -> tuple[np.ndarray, np.ndarray]:
     """At most `budget` faces (quadric edge collapse, Garland and Heckbert 1997), untangled."""
     import fast_simplification
 
@@ -207,17 +215,18 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, budget: int) -> tuple[np.n
             vertices, faces = fast_simplification.simplify(
                 vertices.astype(np.float32), faces.astype(np.int32), target_count=budget, agg=aggressiveness
             )
-    vertices, faces = untangle(vertices, faces)
+    vertices, faces = untangle(vertices, faces, flake=flake)
     if len(faces) == 0:
         raise BadInput(f"nothing is left of the surface with {budget} faces", "allow more faces")
     return vertices, faces
 
 
-def untangle(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def untangle(vertices: np.ndarray, faces: np.ndarray, *, flake: int = FLAKE) -> tuple[np.ndarray, np.ndarray]:
     """Make each edge belong to two faces again where edge collapses have pinched a closed surface.
 
     Faces that lie upon each other cancel. Then each vertex is doubled for every fan of faces that hangs together around
-    it, so surfaces that touch in a point or along an edge come apart; flakes with fewer faces than an octahedron go.
+    it, so surfaces that touch in a point or along an edge come apart; pieces with fewer faces than `flake` (than an
+    octahedron) go.
     """
     _, group = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
     side = np.where((faces < np.roll(faces, -1, axis=1)).sum(1) == 2, 1, -1)  # even or odd order of the corners
@@ -245,7 +254,7 @@ def untangle(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     source = np.zeros(num_fans, np.int64)
     source[fan] = start
     part = _components(fan, fan[following], num_fans)[fan[::3]]
-    kept = fan.reshape(-1, 3)[np.bincount(part)[part] >= FLAKE]
+    kept = fan.reshape(-1, 3)[np.bincount(part)[part] >= flake]
     used, renumbered = np.unique(kept, return_inverse=True)
     return vertices[source[used]], renumbered.reshape(-1, 3)
 

@@ -1,5 +1,6 @@
-"""UV atlas of a mesh, and a texture baked from pictures of it. This module does not know what made the pictures."""
+"""UV atlas of a mesh, and a texture baked from pictures of it or from colors in space. Knows not what made either."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +15,14 @@ from maquette.kernels.bake import blend
 from maquette.kernels.triangle import rasterize
 from maquette.representations.mesh import Mesh
 
+_AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 PADDING_PX = 3
 """Texels between charts, so that bilinear lookups at their borders meet no neighbour."""
+CENTRES = torch.zeros(1, 2)
+TOUCHING = torch.tensor([(0.0, 0.0), *((r * x, r * y) for r in (0.5, 1.0) for x, y in _AROUND)])
+"""Texels whose centre is up to one texel beside a face: a bilinear lookup at its border mixes them in."""
+POINTS_AT_ONCE = 1 << 18
+"""Texels that are asked for their color at once, which bounds memory."""
 BARELY_SEEN, WELL_SEEN = 1e-4, 1e-2
 """Sums of weights (a square view counts 1): texels below the first take their color from texels above the second."""
 
@@ -46,22 +53,30 @@ def unwrap(mesh: Mesh, size: int) -> Mesh:
     colors = None if mesh.vertex_colors is None else mesh.vertex_colors[source]
     return replace(
         mesh, vertices=mesh.vertices[source], faces=torch.from_numpy(faces.astype(np.int64)), vertex_colors=colors,
-        uv=torch.from_numpy(uv), texture=None,
+        uv=(torch.from_numpy(uv) * (size - 2) + 1) / size,  # lookups at the border meet the border, not the other side
+        texture=None,
     )  # fmt: skip
 
 
-def texels(mesh: Mesh, size: int) -> Texels:
-    """Where each texel centre of a square atlas lies on the mesh, by rasterising the atlas as a flat picture."""
+def texels(mesh: Mesh, size: int, *, reach: Float[Tensor, "offsets 2"] = CENTRES) -> Texels:
+    """Where each texel of a square atlas lies on the mesh, by rasterising the atlas as a flat picture.
+
+    A texel is looked for at the first of the offsets `reach` (in texels from its centre) that hits a face.
+    """
     flat = torch.cat([mesh.uv * size, torch.ones(len(mesh.uv), 1)], dim=-1)
-    index, _, barycentric = rasterize(
-        flat, mesh.faces, camera_from_world=torch.eye(4)[None], focal_px=torch.ones(1, 2),
-        center_px=torch.zeros(1, 2), height=size, width=size,
-    )  # fmt: skip
-    inside = index[0] >= 0
-    corners = mesh.faces[index[0][inside].long()]
-    weights = barycentric[0][inside][..., None]
-    normals = normalize((mesh.vertex_normals()[corners] * weights).sum(1))
-    return Texels(inside, (mesh.vertices[corners] * weights).sum(1), normals)
+    index, weights = torch.full((size, size), -1), torch.zeros(size, size, 3)
+    for offset in reach:
+        found, _, barycentric = rasterize(
+            flat, mesh.faces, camera_from_world=torch.eye(4)[None], focal_px=torch.ones(1, 2),
+            center_px=-offset[None], height=size, width=size,
+        )  # fmt: skip
+        is_new = (index < 0) & (found[0] >= 0)
+        index[is_new], weights[is_new] = found[0][is_new].long(), barycentric[0][is_new]
+    inside = index >= 0
+    corners = mesh.faces[index[inside]]
+    shares = weights[inside][..., None]
+    normals = normalize((mesh.vertex_normals()[corners] * shares).sum(1))
+    return Texels(inside, (mesh.vertices[corners] * shares).sum(1), normals)
 
 
 def bake(
@@ -78,7 +93,7 @@ def bake(
     silhouettes are near. Texels that no view sees well take the color of the seen ones nearest in space, texels
     between charts that of the nearest in the atlas. Raises BadInput if no view sees anything.
     """
-    target = texels(mesh, size)
+    target = texels(mesh, size, reach=TOUCHING)
     lens = {"camera_from_world": camera.camera_from_world, "focal_px": camera.focal_px, "center_px": camera.center_px}
     _, depth, _ = rasterize(mesh.vertices, mesh.faces, **lens, height=camera.height, width=camera.width)
     pictures = torch.cat([images, alpha[..., None]], dim=-1)
@@ -88,6 +103,27 @@ def bake(
     well_seen = weight > min(WELL_SEEN, float(weight.max()) / 2)
     colors = _fill_from_neighbours(target.points, colors, weight < BARELY_SEEN, well_seen)
     return replace(mesh, texture=_spread(target.inside, colors))
+
+
+def paint(
+    mesh: Mesh,
+    color_at: Callable[[Float[Tensor, "points 3"], Float[Tensor, "points 3"]], Float[Tensor, "points 3"]],
+    *,
+    size: int,
+) -> Mesh:
+    """Paint an unwrapped mesh with a function of world points and outward unit normals to sRGB.
+
+    Texels beside a chart get the color of the place next to them, those farther away that of the nearest. Raises
+    BadInput if the function answers with NaN.
+    """
+    target = texels(mesh, size, reach=TOUCHING)
+    colors = torch.cat([
+        color_at(target.points[start : start + POINTS_AT_ONCE], target.normals[start : start + POINTS_AT_ONCE])
+        for start in range(0, len(target.points), POINTS_AT_ONCE)
+    ])  # fmt: skip
+    if not torch.isfinite(colors).all():
+        raise BadInput("colors on the surface are NaN or infinite; expected sRGB in [0, 1]", "check what answers")
+    return replace(mesh, texture=_spread(target.inside, colors.float()))
 
 
 def _fill_from_neighbours(

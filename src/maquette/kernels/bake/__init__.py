@@ -1,11 +1,11 @@
-"""What color do pictures give to points on a surface? Not differentiable. Knows tensors, not meshes or cameras.
+"""What color do pictures give to points on a surface, and what overlaps in an atlas? Knows tensors, not meshes.
 
 `reference.py` is the specification in plain torch, `cpu.py` its fast twin.
 """
 
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int32, Integer
 from torch import Tensor
 
 
@@ -43,3 +43,27 @@ def blend(
 
     color, total = blend_views(*(np.ascontiguousarray(tensor.detach().numpy(), np.float32) for tensor in given))
     return torch.from_numpy(color), torch.from_numpy(total)
+
+
+def coverage(
+    uv: Float[Tensor, "vertices 2"],
+    faces: Integer[Tensor, "faces 3"],
+    size: int,
+    *,
+    backend: Literal["auto", "reference", "cpu"] = "auto",
+) -> Int32[Tensor, "size size"]:
+    """How many faces hold each texel centre of a square atlas strictly inside; more than 1 is an overlap.
+
+    Borders belong to nobody, so faces that share an edge never overlap. What lies outside of [0, 1] is not looked at.
+    """
+    import numpy as np
+    import torch
+
+    if backend == "reference":
+        from maquette.kernels.bake import reference
+
+        return reference.coverage(uv, faces, size)
+    from maquette.kernels.bake.cpu import cover
+
+    flat = np.ascontiguousarray(uv.detach().cpu().numpy(), np.float64)
+    return torch.from_numpy(cover(flat * size, np.ascontiguousarray(faces.cpu().numpy(), np.int64), size))

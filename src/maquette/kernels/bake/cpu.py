@@ -7,7 +7,7 @@ machine.
 import numba
 import numpy as np
 
-from maquette.kernels.bake.reference import DOUBTFUL, FACING_POWER, GRAZING
+from maquette.kernels.bake.reference import DOUBTFUL, FACING_POWER, GRAZING, INSIDE
 
 
 @numba.njit(cache=True, parallel=True, fastmath=False)
@@ -71,3 +71,34 @@ def blend_views(points, normals, pictures, depth, camera_from_world, focal_px, c
         if total[n] > 0:
             color[n] /= total[n]
     return color, total
+
+
+@numba.njit(cache=True, fastmath=False)
+def cover(corners_px, faces, size):
+    """See `reference.coverage`; float64 corners in texels, one pass over the box of each face."""
+    count = np.zeros((size, size), np.int32)
+    for f in range(len(faces)):
+        a, b, c = corners_px[faces[f, 0]], corners_px[faces[f, 1]], corners_px[faces[f, 2]]
+        doubled = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if doubled == 0 or not np.isfinite(doubled):
+            continue
+        if doubled < 0:
+            b, c = c, b
+        left = max(0.0, min(a[0], b[0], c[0]) - 0.5)
+        right = min(float(size), max(a[0], b[0], c[0]) + 0.5)
+        top = max(0.0, min(a[1], b[1], c[1]) - 0.5)
+        low = min(float(size), max(a[1], b[1], c[1]) + 0.5)
+        ab = INSIDE * np.hypot(b[0] - a[0], b[1] - a[1])
+        bc = INSIDE * np.hypot(c[0] - b[0], c[1] - b[1])
+        ca = INSIDE * np.hypot(a[0] - c[0], a[1] - c[1])
+        for row in range(int(top), int(np.ceil(low))):
+            y = row + 0.5
+            for column in range(int(left), int(np.ceil(right))):
+                x = column + 0.5
+                if (
+                    (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) > ab
+                    and (c[0] - b[0]) * (y - b[1]) - (c[1] - b[1]) * (x - b[0]) > bc
+                    and (a[0] - c[0]) * (y - c[1]) - (a[1] - c[1]) * (x - c[0]) > ca
+                ):
+                    count[row, column] += 1
+    return count

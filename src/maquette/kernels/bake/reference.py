@@ -1,7 +1,7 @@
 """The specification of blending pictures on surface points, in plain torch: all points against all views at once."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32, Integer
 from torch import Tensor
 
 from maquette.core.rotation import normalize
@@ -12,6 +12,8 @@ DOUBTFUL = 1e-3
 """Weight of pixels on a silhouette or a depth jump, where colors of two things mix: only used where nothing else is."""
 GRAZING = 0.1
 """Slopes are taken to be no steeper than this cosine when depths are compared."""
+INSIDE = 1e-6
+"""A texel centre counts as inside of a face if it is this far (in texels) from each of its edges."""
 
 
 def blend(
@@ -62,3 +64,22 @@ def blend(
     total = weight.sum(0)
     mean = torch.einsum("cp,ckp->pk", weight, seen_color) / total.clamp(min=torch.finfo(total.dtype).tiny)[:, None]
     return mean, total
+
+
+def coverage(
+    uv: Float[Tensor, "vertices 2"], faces: Integer[Tensor, "faces 3"], size: int
+) -> Int32[Tensor, "size size"]:
+    """The number of faces that hold each texel centre, (row, column), farther than INSIDE from their edges."""
+    axis = torch.arange(size, dtype=torch.float64) + 0.5
+    corners = uv.double()[faces] * size
+    count = torch.zeros(size, size, dtype=torch.int32)
+    for triangle in corners:
+        a, b, c = triangle
+        turn = torch.sign((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
+        inside = torch.full((size, size), bool(turn != 0))
+        for start, end in ((a, b), (b, c), (c, a)):
+            along = end - start
+            across = along[0] * (axis[:, None] - start[1]) - along[1] * (axis[None, :] - start[0])
+            inside &= turn * across > INSIDE * torch.linalg.vector_norm(along)
+        count += inside
+    return count
