@@ -1,5 +1,6 @@
 """The command `maquette compare`. What it does stands in comparison.py, which is imported when it runs."""
 
+import math
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -11,33 +12,48 @@ ALL = "sds,sjc,csd,nfsd,vsd,ism,sdi,ge3d"
 
 
 def compare(
-    prompts: Positional[tuple[str, ...]],
+    prompt: Positional[tuple[str, ...]] = (),
     /,
     *,
+    prompts: Path | None = None,
     guidance: str = ALL,
     seed: int = 0,
     evaluations: int = 1500,
+    scale: float | None = None,
     out: Path = Path("out/comparison"),
     device: str | None = None,
     json: bool = False,
 ) -> None:
     """Run several score distillations under equal conditions and report how they fare.
 
+    Stopped at any moment, the same command continues it. More prompts and methods may be added to the same folder.
+
     Args:
-        prompts: What to make, for example "a red apple"; several are averaged.
+        prompt: What to make, for example "a red apple"; several are averaged.
+        prompts: A file with more of them: a prompt on each line, or .jsonl with a "prompt" in each object.
         guidance: The methods, with commas.
         seed: Of the first cloud, the cameras and the noise, the same for all methods.
         evaluations: Of the denoiser, for each method and prompt.
+        scale: One scale of classifier-free guidance for all methods that have one (not csd and nfsd), in place of their
+            papers' own.
         out: The folder for the report, the curves, the sheets and the clouds.
         device: cpu or cuda; the best one present if left out.
         json: Print events as JSON lines instead of progress bars.
     """
-    wanted = tuple(dict.fromkeys(check_prompt(prompt) for prompt in prompts))
+    from maquette.apps.prompt_file import read_prompts
+
+    listed = [] if prompts is None else read_prompts(prompts)
+    given = [*map(check_prompt, prompt), *(one if isinstance(one, str) else one["prompt"] for one in listed)]
+    wanted = tuple(dict.fromkeys(given))
     if not wanted:
         raise BadInput("there is no prompt to compare on", 'give at least one, for example "a red apple"')
     check_seed(seed)
     if evaluations < 1:
         raise BadInput(f"{evaluations} evaluations; expected at least 1", "the default is 1500")
+    if scale is not None and not (math.isfinite(scale) and scale > 1):
+        raise BadInput(
+            f"scale is {scale}; expected more than 1, where guidance begins", "leave it out for the papers' own"
+        )
     from maquette.apps.guides import methods
 
     chosen = methods(guidance)
@@ -47,7 +63,11 @@ def compare(
     from maquette.evaluation.comparison import table
 
     folder = prepare_folder(out)
-    result = follow(run(wanted, chosen, folder, evaluations=evaluations, seed=seed, device=device), as_json=json)
+    events = run(wanted, chosen, folder, evaluations=evaluations, seed=seed, scale=scale, device=device)
+    try:
+        result = follow(events, as_json=json)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is finished is kept in {folder}; the same command continues") from None
     if not json:
         print(table(result.report))
         print(folder)

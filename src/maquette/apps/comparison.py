@@ -1,10 +1,10 @@
 """Many score distillations from one seed, one first cloud and one sequence of cameras, at equal denoiser evaluations.
 
 It runs the loop that all pipelines share and looks at the cloud on its way with a judge that guides nothing. Looks are
-not part of the seconds. `maquette.evaluation.comparison` makes a report of it.
+not part of the seconds. What is finished is kept at once (`maquette.evaluation.runs`), so an interrupted comparison
+continues; `maquette.evaluation.comparison` makes a report of it.
 """
 
-import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from maquette import __version__, io
+from maquette.apps.evaluate import weights_hash
 from maquette.apps.guides import Method
 from maquette.core import (
     Camera,
@@ -22,64 +23,98 @@ from maquette.core import (
     Notice,
     Progress,
     Result,
+    Scalar,
     Streams,
     prepare_folder,
     turntable,
 )
 from maquette.core.device import pick_device
-from maquette.evaluation.comparison import LOOKS, Drawn, Run, write_comparison
+from maquette.evaluation.comparison import write_comparison
 from maquette.evaluation.curves import ELEVATION_DEG, VIEW_PX, VIEWS, look, look_at_views
+from maquette.evaluation.runs import Drawn, Run, begin, folder_of, load_drawn, load_run, save_drawn, save_run
+from maquette.evaluation.standing import LOOKS
 from maquette.priors import Encoder
 from maquette.priors.encoders import load_judge
 from maquette.priors.multiview import MultiviewLatentPrior, load_multiview
 from maquette.priors.prompts import understand
+from maquette.priors.rescaled import Rescaled
 from maquette.priors.sampling import ViewSampler, resized
-from maquette.representations.gaussians import GaussianCloud, state_hash
+from maquette.representations.gaussians import GaussianCloud
 from maquette.training import optim
 from maquette.training.descent import Guide, Loop, Moment, Outcome, descend, grey_ball
 from maquette.training.orbits import Around
 from maquette.training.variation import varied
 
 RENDER_PX, POINTS, BALL_RADIUS = 128, 4000, 0.4
-DRAWN = {"guidance": 4.0, "rescale": 0.5}
+DRAWN, DRAWN_STEPS = {"guidance": 4.0, "rescale": 0.5}, 20
 
 
 def compare(
-    prompts: Sequence[str], methods: dict[str, Method], out: Path, *, evaluations: int, seed: int, device: str | None
+    prompts: Sequence[str],
+    methods: dict[str, Method],
+    out: Path,
+    *,
+    evaluations: int,
+    seed: int,
+    scale: float | None,
+    device: str | None,
 ) -> Iterator[Event]:
-    """Run every method on every prompt and write `report.json`, `report.md`, curves, sheets and clouds into `out`.
+    """Run every method on every prompt that `out` does not hold yet, and write the report, sheets and clouds there.
 
-    The last event is `Result(None, report)`.
+    With a `scale` all methods that have a scale of classifier-free guidance take this one. The last event is
+    `Result(None, report)`. Raises `BadInput` for a folder that was begun with other settings, and before anything runs
+    for a prompt without a known word.
     """
     target = pick_device(device)
-    yield Progress("load", 0, 1)
-    prior, judge, draw = load_multiview(device=target), load_judge(), Streams(seed)
-    yield Progress("load", 1, 1)
-    start = grey_ball(POINTS, BALL_RADIUS, draw.generator("points"))
-    runs, drawn = {}, {}
-    for i, prompt in enumerate(prompts):
+    understood = {}
+    for prompt in prompts:
         words = understand(prompt)
         if words.notice:
             yield Notice(words.notice)
-        folder = prepare_folder(out / f"{i + 1}-{_slug(prompt)}")
-        drawn[prompt] = yield from _drawn(prior, judge, words.understood, draw)
+        understood[prompt] = words.understood
+    settings = {
+        "version": __version__, "weights": weights_hash("multiview", "judge"), "device": target.type,
+        "evaluations": evaluations, "seed": seed, "scale": scale, "gaussians": POINTS, "render_px": RENDER_PX,
+        "drawn_with": {**DRAWN, "steps": DRAWN_STEPS},
+    }  # fmt: skip
+    begin(out, settings)
+    yield Progress("load", 0, 1)
+    plain, judge, draw = load_multiview(device=target), load_judge(), Streams(seed)
+    prior = plain if scale is None else Rescaled(plain, scale)
+    yield Progress("load", 1, 1)
+
+    start = grey_ball(POINTS, BALL_RADIUS, draw.generator("points"))
+    runs, drawn, total = {}, {}, len(prompts) * len(methods) * evaluations
+    for i, prompt in enumerate(prompts):
+        folder = prepare_folder(folder_of(out, prompt))
+        if (found := load_drawn(folder / "drawn.safetensors")) is None:
+            found = yield from _drawn(plain, judge, understood[prompt], draw)
+            save_drawn(folder / "drawn.safetensors", found)
+        drawn[prompt] = load_drawn(folder / "drawn.safetensors")
         runs[prompt] = {}
-        for name, method in methods.items():
-            yield Notice(f"{prompt}: {name}")
-            run = yield from _run(
-                name, method, prior, judge, words.understood, drawn[prompt].reference, start, evaluations, seed
-            )
-            runs[prompt][name] = run
-            io.save_ply(folder / f"{name}.ply", run.cloud)
-    told = {"version": __version__, "seed": seed, "gaussians": POINTS, "start": state_hash(start), "drawn_with": DRAWN}
-    yield Result(None, write_comparison(out, runs, drawn, evaluations=evaluations, told=told))
+        for j, (name, method) in enumerate(methods.items()):
+            before, kept = (i * len(methods) + j) * evaluations, folder / f"{name}.safetensors"
+            if not kept.exists():
+                cloud, run = yield from _run(
+                    method, prior, judge, understood[prompt], drawn[prompt].reference, start, evaluations, seed,
+                    (before, total),
+                )  # fmt: skip
+                io.save_ply(folder / f"{name}.ply", cloud)
+                save_run(kept, run)  # last: a run counts as finished when this file is there
+                yield Notice(f"{prompt}, {name}: {_told(run)}")
+            runs[prompt][name] = load_run(kept)
+            yield Progress("all", before + evaluations, total)
+    yield Result(None, write_comparison(out, runs, drawn, evaluations=evaluations, settings=settings))
 
 
 def _run(
-    name: str, method: Method, prior: MultiviewLatentPrior, judge: Encoder, prompt: str, reference: Tensor,
-    start: GaussianCloud, evaluations: int, seed: int,
-) -> Generator[Event, None, Run]:  # fmt: skip
-    """One descent, with a look at the cloud before it, `LOOKS` times on the way at equal distances, and at its end."""
+    method: Method, prior: MultiviewLatentPrior, judge: Encoder, prompt: str, reference: Tensor, start: GaussianCloud,
+    evaluations: int, seed: int, place: tuple[int, int],
+) -> Generator[Event, None, tuple[GaussianCloud, Run]]:  # fmt: skip
+    """One descent, with a look at the cloud before it, `LOOKS` times on the way at equal distances, and at its end.
+
+    `place` is how many evaluations of the comparison are done before it, and how many there are in all.
+    """
     draw, watch = Streams(seed), _Watch(prior, judge, prompt, reference)
     loop, guide = Loop(rates=rates(evaluations / method.evaluations)), method.guide(prior, prompt)
     orbits = Around()
@@ -102,9 +137,20 @@ def _run(
         except StopIteration as end:
             done = end.value
             break
-        yield Progress(name, event.step, event.total) if isinstance(event, Progress) else event
+        if isinstance(event, Progress):  # the bar is one of the whole comparison, and knows the time left
+            yield Progress("all", place[0] + event.step, place[1])
+        elif not isinstance(event, Scalar):
+            yield event
     watch.look(done.cloud)
-    return Run(done.cloud, watch.curve, torch.stack(watch.fronts), watch.views, done.steps)
+    return done.cloud, Run(watch.curve, torch.stack(watch.fronts), watch.views, done.steps)
+
+
+def _told(run: Run) -> str:
+    end = run.curve[-1]
+    return (
+        f"{run.steps} steps in {end['seconds']:.0f} s, similarity {end['similarity']:.2f}, "
+        f"saturation {end['saturation']:.2f}"
+    )
 
 
 def rates(steps: float) -> optim.Rates:
@@ -150,10 +196,6 @@ def _drawn(prior: MultiviewLatentPrior, judge: Encoder, prompt: str, draw: Strea
     sets = []
     for i in range(2):
         noise = torch.randn(VIEWS, *prior.latent_shape, generator=draw.generator(f"drawn/{i}"))
-        sets.append((yield from sampler.views("draw", noise, 1.0, 20, {}, part=(i, 2))).cpu())
+        sets.append((yield from sampler.views("draw", noise, 1.0, DRAWN_STEPS, {}, part=(i, 2))).cpu())
     reference, views = sets[0][:: VIEWS // 4, ..., :3], sets[1]
     return Drawn(reference, views[..., :3], look_at_views(views[..., :3], views[..., 3], prompt, judge, reference))
-
-
-def _slug(prompt: str) -> str:
-    return "-".join(re.findall(r"[a-z0-9]+", prompt.lower()))[:60] or "asset"

@@ -3,7 +3,9 @@
 A curve is a list of rows, one for each look, with `evaluations` and `seconds` spent so far and the `MEASURES`.
 """
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -95,10 +97,21 @@ def resampled(curve: Sequence[Row], spent: Sequence[float], *, cost: str = "eval
 
 def mean_curve(curves: Sequence[Sequence[Row]]) -> list[Row]:
     """The mean over several runs, look by look; all need the same number of looks. A None counts for nothing."""
+    return _over_runs(curves, lambda values: statistics.fmean(values) if values else None)
+
+
+def error_curve(curves: Sequence[Sequence[Row]]) -> list[Row]:
+    """The standard error of `mean_curve`; None where fewer than two runs have a number."""
+    return _over_runs(
+        curves, lambda values: statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    )
+
+
+def _over_runs(curves: Sequence[Sequence[Row]], measure: Callable[[list[float]], float | None]) -> list[Row]:
     rows = []
     for looks in zip(*curves, strict=True):
         known = {name: [row[name] for row in looks if row[name] is not None] for name in looks[0]}
-        rows.append({name: sum(values) / len(values) if values else None for name, values in known.items()})
+        rows.append({name: measure(values) for name, values in known.items()})
     return rows
 
 

@@ -24,6 +24,8 @@ class Line:
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
+    spread: Sequence[float | None] = ()
+    """Half of the height of a pale band around each point; none where it is None or left out."""
 
 
 def line_plot(
@@ -34,7 +36,8 @@ def line_plot(
     Lines take `COLORS` in their order, around again after the last. Raises `BadInput` where there is no point.
     """
     points = [_points(line) for line in lines]
-    known = [point for line in points for point in line]
+    bands = [_band(line) for line in lines]
+    known = [point for line in (*points, *bands) for point in line]
     if not known:
         raise BadInput(f"the plot {title!r} has no point", "give at least one curve with a finite value")
     x_low, x_high = _range([x for x, _ in known])
@@ -60,6 +63,11 @@ def line_plot(
     middle = (_LEFT + (width - _LEFT - _RIGHT) / 2) * scale
     draw.text((middle, 6 * scale), title, fill="black", font=font, anchor="mt")
     draw.text((middle, (height - 6) * scale), x_label, fill="black", font=font, anchor="mb")
+    for i, band in enumerate(bands):
+        if len(band) > 2:
+            veil = Image.new("L", image.size)
+            ImageDraw.Draw(veil).polygon([place(x, y) for x, y in band], fill=40)
+            image.paste(COLORS[i % len(COLORS)], mask=veil)
     for i, line in enumerate(points):
         color, spots = COLORS[i % len(COLORS)], [place(x, y) for x, y in line]
         if len(spots) > 1:
@@ -95,6 +103,13 @@ def round_numbers(low: float, high: float, *, about: int = 5) -> list[float]:
 
 def _points(line: Line) -> list[tuple[float, float]]:
     return [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None and math.isfinite(y)]
+
+
+def _band(line: Line) -> list[tuple[float, float]]:
+    """The corners around what is between y - spread and y + spread: along the top, and back along the bottom."""
+    rows = zip(line.x, line.y, line.spread, strict=False)
+    known = [(x, y, half) for x, y, half in rows if y is not None and half is not None and math.isfinite(y + half)]
+    return [(x, y + half) for x, y, half in known] + [(x, y - half) for x, y, half in reversed(known)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
