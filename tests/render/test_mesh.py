@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from maquette.core import BadInput, look_at, orbit, turntable
-from maquette.render.mesh import AMBIENT, KEY, SKY, render_mesh, sample_texture
+from maquette.render.mesh import AMBIENT, KEY, SKY, render_mesh
 from maquette.representations.mesh import Mesh
+from maquette.representations.surface import sample_texture
 
 CORNERS = torch.tensor([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]])
 FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])

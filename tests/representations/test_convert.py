@@ -8,10 +8,11 @@ import torch
 
 from maquette.core import BadInput, matrix_to_quat, normalize, orbit
 from maquette.render.gaussians import render_gaussians
-from maquette.render.mesh import render_mesh, sample_texture
+from maquette.render.mesh import render_mesh
 from maquette.representations.convert import clean_mesh, field_to_mesh, gaussians_to_mesh
 from maquette.representations.gaussians import SH_C0, GaussianCloud
 from maquette.representations.mesh import Mesh
+from maquette.representations.surface import sample_texture
 from maquette.representations.texture import texels
 
 SMALL = {"resolution": 64, "faces": 4000, "texture_size": 256}

@@ -9,8 +9,9 @@ import torch
 from scipy import ndimage, sparse
 
 from maquette.core import BadInput, orbit
-from maquette.render.mesh import render_mesh, sample_texture
+from maquette.render.mesh import render_mesh
 from maquette.representations.mesh import Mesh
+from maquette.representations.surface import sample_texture
 from maquette.representations.texture import bake, texels, unwrap
 
 

@@ -1,7 +1,7 @@
 """Pictures of meshes: visibility from the triangle kernel, color by lookup. Not differentiable."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
@@ -10,6 +10,7 @@ from maquette.core.rotation import normalize
 from maquette.kernels.triangle import rasterize
 from maquette.render.rendering import Rendering
 from maquette.representations.mesh import Mesh
+from maquette.representations.surface import surface_color
 
 AMBIENT, SKY, KEY = 0.56, 0.22, 0.30
 """Shares of light from everywhere, from above, and from `light`: what the training views are lit with."""
@@ -74,35 +75,6 @@ def _draw(
     alpha = _box(hit.to(depth), supersample)
     depth = _box(depth, supersample) / alpha.clamp(min=torch.finfo(depth.dtype).tiny)  # 0 where nothing was hit
     return _box(color, supersample), alpha, depth, _box(normal, supersample)
-
-
-def surface_color(
-    mesh: Mesh, face: Int[Tensor, " points"], barycentric: Float[Tensor, "points 3"]
-) -> Float[Tensor, "points 3"]:
-    """The sRGB color of points on a mesh, each given by its face and its place on it."""
-    if mesh.texture is not None:
-        uv = (mesh.uv[mesh.faces[face]] * barycentric[..., None]).sum(1)
-        return sample_texture(mesh.texture, uv)
-    if mesh.face_colors is not None:
-        return mesh.face_colors[face]
-    if mesh.vertex_colors is not None:
-        return (mesh.vertex_colors[mesh.faces[face]] * barycentric[..., None]).sum(1)
-    return torch.ones_like(barycentric)
-
-
-def sample_texture(
-    texture: Float[Tensor, "height width 3"], uv: Float[Tensor, "points 2"]
-) -> Float[Tensor, "points 3"]:
-    """Bilinear lookup; (0, 0) is the upper left corner of the upper left texel, and the texture repeats (glTF 2.0)."""
-    height, width, _ = texture.shape
-    x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
-    left, top = x.floor(), y.floor()
-    right_share, low_share = (x - left)[:, None], (y - top)[:, None]
-    columns = [(left.long() + step) % width for step in (0, 1)]
-    rows = [(top.long() + step) % height for step in (0, 1)]
-    upper = torch.lerp(texture[rows[0], columns[0]], texture[rows[0], columns[1]], right_share)
-    lower = torch.lerp(texture[rows[1], columns[0]], texture[rows[1], columns[1]], right_share)
-    return torch.lerp(upper, lower, low_share)
 
 
 def _box(image: Tensor, supersample: int) -> Tensor:

@@ -12,9 +12,9 @@ from torch import Tensor
 from maquette.core.camera import Camera
 from maquette.core.rotation import normalize
 from maquette.kernels.triangle import antialias, interpolate, rasterize
-from maquette.render.mesh import surface_color
 from maquette.render.rendering import Rendering
 from maquette.representations.mesh import Mesh
+from maquette.representations.surface import surface_color
 
 Color = Callable[[Float[Tensor, "points 3"]], Float[Tensor, "points 3"]]
 """World points to sRGB albedo."""
