@@ -26,15 +26,20 @@ class Family:
     """Name of the function in `module`: `(source, *, revision, is_offline, device, dtype) -> MultiviewPrior`."""
     is_multiview: bool
     """Whether it denoises the views of a step as one set; else each alone, with the side said in words."""
+    has_pocket_words: bool = False
+    """Whether it reads the pocket prior's vocabulary, and nothing else."""
 
 
 FAMILIES = {
-    "MultiviewLatentPrior": Family("maquette.priors.load", "load_pocket", True),
+    "MultiviewLatentPrior": Family("maquette.priors.load", "load_pocket", True, has_pocket_words=True),
     "StableDiffusionPipeline": Family("maquette.priors.latent_unet", "load_latent_unet", False),
     "StableDiffusionXLPipeline": Family("maquette.priors.sdxl", "load_sdxl", False),
     "PixArtAlphaPipeline": Family("maquette.priors.pixart", "load_pixart", False),
     "PixArtSigmaPipeline": Family("maquette.priors.pixart", "load_pixart", False),
     "IFPipeline": Family("maquette.priors.pixel_unet", "load_pixel_unet", False),
+    "StableVideoDiffusionPipeline": Family("maquette.priors.video", "load_video", True),
+    "StableVideo3DDiffusionPipeline": Family("maquette.priors.video", "load_video", True),
+    "MVDreamPipeline": Family("maquette.priors.mvdream", "load_mvdream", True),
 }
 """`_class_name` of a `model_index.json` -> how to load it. The module is imported on use."""
 
@@ -46,12 +51,23 @@ KNOWN = {
     "PixArt-alpha/PixArt-XL-2-512x512": ("about 22 GB in float32", "OpenRAIL++"),
     "PixArt-alpha/PixArt-XL-2-1024-MS": ("about 22 GB in float32", "OpenRAIL++"),
     "DeepFloyd/IF-I-XL-v1.0": ("about 37 GB in float32", "DeepFloyd IF licence, to be accepted on its page"),
+    "stabilityai/stable-video-diffusion-img2vid": (
+        "about 9 GB in float32",
+        "Stability AI's, to be accepted on its page",
+    ),
+    "stabilityai/stable-video-diffusion-img2vid-xt": (
+        "about 9 GB in float32",
+        "Stability AI's, to be accepted on its page",
+    ),
+    "chenguolin/sv3d-diffusers": ("about 9 GB in float32", "none stated; the weights are Stability AI's"),
+    "ashawkey/mvdream-sd2.1-diffusers": ("about 5 GB in float32", "CreativeML OpenRAIL"),
 }
 """Size and licence of what is often asked for; sizes are counted from parameters. See docs/priors.md."""
 
-WANTED = ("model_index.json", "scheduler/*", "tokenizer*/*", "text_encoder*/*", "unet/*", "transformer/*", "vae/*")
-UNWANTED = ("*.bin", "*.fp16*", "*.non_ema*", "*.msgpack", "*.onnx*", "*openvino*")
-"""Pickles, which run code when they are read, and second copies of the same weights."""
+WANTED = ("model_index.json", "scheduler/*", "tokenizer*/*", "text_encoder*/*", "unet/*", "transformer/*", "vae/*",
+          "image_encoder/*", "vision_encoder/*")  # fmt: skip
+UNWANTED = ("*.py", "*.bin", "*.fp16*", "*.non_ema*", "*.msgpack", "*.onnx*", "*openvino*")
+"""Code, pickles, which run code when they are read, and second copies of the same weights."""
 PROBE_S = 1.5
 
 
@@ -62,6 +78,8 @@ def family_of(source: str | Path, *, revision: str | None = None, is_offline: bo
     `FAMILIES`.
     """
     name = read_index(source, revision=revision, is_offline=is_offline).get("_class_name")
+    if isinstance(name, list):  # a module of the repository's own code, and the class in it
+        name = name[-1]
     if name not in FAMILIES:
         raise BadInput(
             f"{source} is a {name}, which is not a prior that we know", f"choose one of {', '.join(sorted(FAMILIES))}"
@@ -109,6 +127,12 @@ def in_cache(source: str | Path, revision: str | None = None) -> Path | None:
     pointer = kept / "refs" / name  # a branch or a tag; a commit names its folder itself
     folder = kept / "snapshots" / (pointer.read_text().strip() if pointer.is_file() else name)
     return folder if folder.is_dir() else None
+
+
+def commit_of(source: str | Path, revision: str | None = None) -> str | None:
+    """The exact commit of a hub id that is on this machine: what to give as `revision` to have it again."""
+    cached = in_cache(source, revision) if folder_of(source, revision) is None else None
+    return None if cached is None else cached.name
 
 
 def fetch(
