@@ -1,4 +1,4 @@
-"""Signed distances on a grid: negative inside, in world units. From shapes with a formula, and from densities.
+"""Signed distances on a grid: negative inside, in world units. From formulas, densities and silhouettes.
 
 This module does not know triangles; `tets.grid_to_mesh` makes them.
 """
@@ -7,10 +7,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.core.camera import Camera
 from maquette.core.errors import BadInput, NonFinite
 
 Distance = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
@@ -34,7 +37,7 @@ class SdfGrid:
     def __post_init__(self) -> None:
         if min(self.values.shape) < 2 or not self.step > 0:
             raise BadInput(
-                f"a grid of {tuple(self.values.shape)} points with step {self.step}; expected 2 or more, and a step > 0",
+                f"a grid of {tuple(self.values.shape)} points, step {self.step}; expected 2 or more, and a step > 0",
                 "use sample",
             )
 
@@ -120,6 +123,37 @@ def from_density(
     slope = torch.stack(torch.gradient(height), dim=-1).norm(dim=-1)  # per cell
     cells = (height / slope.clamp(min=1e-6)).clamp(-FARTHEST, FARTHEST)
     return SdfGrid(cells * step, fine.origin, step)
+
+
+def from_silhouettes(
+    alpha: Float[Tensor, "cameras height width"], camera: Camera, *, resolution: int = 32, half_size: float = 0.6
+) -> SdfGrid:
+    """The visual hull: inside is what every view covers by more than one half, distances are those on the pictures.
+
+    In each view, a grid point is as far from the silhouette as pixels say, times its depth over the focal length; the
+    largest of these counts. Inside that is at most the distance to the hull. What lies beyond the border of a picture
+    is as far as the nearest pixel of the border, what lies behind a camera says nothing.
+    """
+    from scipy import ndimage
+
+    def signed(covered: np.ndarray) -> np.ndarray:
+        """Pixels to the silhouette, which runs half a pixel off the centres; without one, the size of the picture."""
+        far = float(sum(covered.shape))
+        outward = ndimage.distance_transform_edt(~covered) - 0.5 if covered.any() else np.full(covered.shape, far)
+        inward = ndimage.distance_transform_edt(covered) - 0.5 if not covered.all() else np.full(covered.shape, far)
+        return np.where(covered, -inward, outward)
+
+    pixels = torch.from_numpy(np.stack([signed(image) for image in (alpha.detach() > 0.5).cpu().numpy()])).float()
+    size = pixels.new_tensor([camera.width, camera.height])
+
+    def distance(points: Tensor) -> Tensor:
+        place, depth = camera.project(points)
+        place = place / size * 2 - 1
+        there = F.grid_sample(pixels[:, None], place[:, None], padding_mode="border", align_corners=False)
+        world = there[:, 0, 0] * depth / camera.focal_px.mean(1, keepdim=True)
+        return torch.where(depth > 0, world, -torch.inf).amax(0)
+
+    return sample(distance, resolution=resolution, half_size=half_size)
 
 
 @torch.no_grad()

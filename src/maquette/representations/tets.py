@@ -16,6 +16,8 @@ from maquette.representations.sdf_grid import SdfGrid
 
 REACH = 0.5
 """Cells that an offset may move a grid point along each axis (nvdiffrec)."""
+DEPTH = 1.0
+"""Cells to which distances are cut when learning starts: a surface that moves must first climb what lies before it."""
 SHELL = 0.1
 """Cells that the border of the grid lies outside, at least, so that every surface is closed."""
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
@@ -59,9 +61,9 @@ def grid_to_mesh(grid: SdfGrid) -> Mesh:
 class TetField(nn.Module):
     """DMTet: a learnable distance and a bounded offset at every point of a Kuhn grid; `mesh()` is its closed surface.
 
-    `sdf` is in cells, so that one learning rate serves all resolutions; `offsets` are before the tanh that bounds them
-    to half a cell (nvdiffrec). Past a sixth of a cell, tetrahedra may fold: the surface then still has no holes, but
-    may cut itself.
+    `sdf` is in cells, so that one learning rate serves all resolutions, and starts within one cell. `offsets` are
+    before the tanh that bounds them to half a cell (nvdiffrec). Past a sixth of a cell, tetrahedra may fold: the
+    surface then still has no holes, but may cut itself.
     """
 
     def __init__(self, grid: SdfGrid):
@@ -70,7 +72,7 @@ class TetField(nn.Module):
             raise NonFinite("the distances are NaN or infinite at some points", "check what made the grid")
         self.step = grid.step
         self.register_buffer("origin", grid.origin.clone())
-        self.sdf = nn.Parameter(grid.values.detach().clone() / grid.step)
+        self.sdf = nn.Parameter((grid.values.detach() / grid.step).clamp(-DEPTH, DEPTH))
         self.offsets = nn.Parameter(torch.zeros(*grid.values.shape, 3).to(grid.values))
 
     def closed(self) -> Float[Tensor, "x y z"]:
