@@ -117,17 +117,36 @@ def render(
     print(out)
 
 
-def convert(source: Positional[Path], target: Positional[Path], /, *, mesh: bool = False) -> None:
+def convert(
+    source: Positional[Path], target: Positional[Path], /, *, to: Literal["mesh"] | None = None,
+    faces: int | None = None, texture: int | None = None,
+) -> None:  # fmt: skip
     """Write an asset as another kind of file, by the endings of the names.
 
     Args:
         source: A .ply, .spz, .glb, .gltf or .obj file.
-        target: A .ply, .spz or .glb file to write.
-        mesh: Write the surface of Gaussians as a mesh with a texture.
+        target: A .ply, .spz or .glb file to write; the health of a mesh is written beside it.
+        to: Write a clean mesh with one texture, from the surface of Gaussians or from another mesh.
+        faces: Of the mesh at most; 8000 if left out.
+        texture: Texels on each side; 512 if left out.
     """
+    if to is None and not (faces is None and texture is None):
+        raise BadInput("--faces and --texture are for meshes that are made", "say --to mesh, too")
     from maquette.apps.convert import convert_file
+    from maquette.representations.health import table
 
-    print(convert_file(source, target, as_mesh=mesh))
+    done = convert_file(
+        source,
+        target,
+        as_mesh=to == "mesh",
+        faces=8000 if faces is None else faces,
+        texture_size=512 if texture is None else texture,
+    )
+    print(done.path)
+    if done.health is not None:
+        print(table(done.health))
+    for sentence in done.repairs:
+        print(f"  repaired: {sentence}")
 
 
 def evaluate(

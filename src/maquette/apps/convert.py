@@ -1,5 +1,6 @@
 """Files to assets and back, chosen by the endings of their names; and pictures of what a file holds."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,10 +11,12 @@ from maquette.io.glb import KIND, open_document
 from maquette.io.gltf_splats import EXTENSION
 from maquette.io.limits import refused
 from maquette.render import Rendering
-from maquette.representations import GaussianCloud, Mesh
+from maquette.representations import GaussianCloud, Health, Mesh, examine
 
 READABLE = (".ply", ".spz", ".glb", ".gltf", ".obj")
 WRITABLE = (".ply", ".spz", ".glb")
+JUDGING_VIEWS = 12
+"""Pictures in which a mesh is compared with what it was made from."""
 
 
 def load(path: str | Path) -> GaussianCloud | Mesh:
@@ -40,20 +43,62 @@ def save(asset: GaussianCloud | Mesh, path: str | Path) -> None:
         raise BadInput(f"{path} cannot hold a mesh, only Gaussians", "choose the ending .glb")
 
 
-def convert_file(source: Path, target: Path, *, as_mesh: bool = False) -> Path:
-    """Read `source`, write `target`, and return it; `as_mesh` extracts the surface of Gaussians.
+@dataclass(frozen=True)
+class Converted:
+    """What was written, and what there is to say about it."""
 
-    Nothing is written when the source is broken.
+    path: Path
+    health: Health | None = None
+    """Of a mesh."""
+    repairs: tuple[str, ...] = ()
+
+
+def convert_file(
+    source: Path, target: Path, *, as_mesh: bool = False, faces: int = 8000, texture_size: int = 512
+) -> Converted:
+    """Read `source` and write `target`.
+
+    `as_mesh` makes a clean mesh with one texture and at most so many faces: out of Gaussians (their named parts become
+    nodes), or out of another mesh, which is repaired. A mesh gets its health written beside it. Raises BadInput for an
+    ending that we do not write, or that cannot hold the asset, and when the source is broken.
     """
     if _ending(target, WRITABLE) != ".glb" and as_mesh:  # what we cannot write is refused before a long read
         raise BadInput(f"{target} cannot hold a mesh, only Gaussians", "choose the ending .glb")
-    asset = load(source)
-    if as_mesh and isinstance(asset, GaussianCloud):
-        from maquette.representations.convert import gaussians_to_mesh
+    if not as_mesh:
+        asset = load(source)
+        save(asset, target)
+        if isinstance(asset, GaussianCloud):
+            return Converted(target)
+        health = examine(asset)
+        io.save_health(target, health)
+        return Converted(target, health)
 
-        asset = gaussians_to_mesh(asset)
-    save(asset, target)
-    return target
+    from maquette.evaluation.baked import examine_baked
+    from maquette.representations.convert import around, check_budgets, clean_mesh, gaussians_to_mesh
+
+    check_budgets(8, faces, texture_size)
+    asset, parts = _with_parts(source)
+    if isinstance(asset, GaussianCloud):
+        from maquette.edit import Scene
+        from maquette.edit.export import face_parts
+
+        mesh, repairs = gaussians_to_mesh(asset, faces=faces, texture_size=texture_size), ()
+        named = face_parts(mesh, Scene(asset, parts)) if parts else {}
+    else:
+        mesh, done = clean_mesh(asset, faces=faces, texture_size=texture_size)
+        repairs, named = tuple(done.sentences()), {}
+    camera = around(mesh.vertices.amin(0), mesh.vertices.amax(0), views=JUDGING_VIEWS)
+    health = examine_baked(mesh, camera, draw(asset, camera, torch.ones(3)), budget=faces)
+    io.save_mesh_glb(target, mesh, named)
+    io.save_health(target, health)
+    return Converted(target, health, repairs)
+
+
+def _with_parts(path: Path) -> tuple[GaussianCloud | Mesh, dict[str, torch.Tensor]]:
+    """The asset, and the named parts of Gaussians in glTF."""
+    if path.suffix.lower() in (".glb", ".gltf") and _has_splats(path):
+        return io.load_splat_parts(path)
+    return load(path), {}
 
 
 def draw(asset: GaussianCloud | Mesh, camera: Camera, background: torch.Tensor) -> Rendering:

@@ -5,6 +5,8 @@ from maquette.core.lazy import lazy_door
 _HOME = {
     "saturation": "appearance",
     "sharpness": "appearance",
+    "bake_psnr": "baked",
+    "examine_baked": "baked",
     "janus_by_reference": "consistency",
     "janus_by_text": "consistency",
     "reprojection": "consistency",

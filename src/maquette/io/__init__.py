@@ -13,6 +13,7 @@ _HOME = {
     "load_splats_glb": "gltf_splats",
     "save_mesh_glb": "gltf",
     "save_splats_glb": "gltf",
+    "save_health": "health",
     "load_image": "image",
     "save_image": "image",
     "frame_subject": "matting",

@@ -56,14 +56,14 @@ def gaussians_to_mesh(
 
     Raises BadInput if the cloud is empty, too faint or not finite, or if views and images do not fit.
     """
-    _check_budgets(resolution, faces, texture_size)
+    check_budgets(resolution, faces, texture_size)
     if images is not None and (views is None or images.shape[:3] != (len(views), views.height, views.width)):
         raise BadInput(
             f"images of shape {tuple(images.shape)} do not belong to the views", "pass one image per camera, same size"
         )
     cloud = cloud.detach().to("cpu").to(torch.float32)
     grid = isosurface.density_grid(cloud, resolution)
-    camera = _around(grid) if views is None else views.to("cpu").to(torch.float32)
+    camera = _around_grid(grid) if views is None else views.to("cpu").to(torch.float32)
     if level is None:
         judge = _as_fine_as(grid, camera) if views is None else camera
         level = isosurface.silhouette_level(grid, judge, _render(cloud, judge)[1])
@@ -95,7 +95,7 @@ def field_to_mesh(
 
     Raises BadInput for NaN, for a field without anything as dense as the level, and for budgets out of range.
     """
-    _check_budgets(resolution, faces, texture_size)
+    check_budgets(resolution, faces, texture_size)
     if (views is None) != (alpha is None):
         raise BadInput("views without coverage, or coverage without views", "give both or neither")
     with torch.no_grad():
@@ -114,7 +114,7 @@ def clean_mesh(mesh: Mesh, *, faces: int = 8000, texture_size: int = 512) -> tup
     Colors come from the mesh as it was, whether on its faces, its vertices or in a texture. What is open by design
     stays open. Raises BadInput for a mesh without any area, for NaN, and for budgets out of range.
     """
-    _check_budgets(8, faces, texture_size)
+    check_budgets(8, faces, texture_size)
     mesh = mesh.to("cpu")
     mended, done = repair(mesh)
     if len(mended.faces) > faces:
@@ -127,7 +127,8 @@ def clean_mesh(mesh: Mesh, *, faces: int = 8000, texture_size: int = 512) -> tup
     return texture.paint(flat, lambda points, normals: nearby_color(mesh, points, normals), size=texture_size), done
 
 
-def _check_budgets(resolution: int, faces: int, texture_size: int) -> None:
+def check_budgets(resolution: int, faces: int, texture_size: int) -> None:
+    """Refuse what no mesh can be made with, before any work."""
     if resolution < 8 or not 64 <= faces <= MOST_FACES or not 8 <= texture_size <= LARGEST_TEXTURE:
         raise BadInput(
             f"resolution {resolution}, faces {faces}, texture_size {texture_size}; expected at least 8, 64, 8, "
@@ -175,18 +176,22 @@ def _as_fine_as(grid: isosurface.DensityGrid, camera: Camera) -> Camera:
     return camera.resized(height, max(1, round(height * camera.width / camera.height)))
 
 
-def _around(grid: isosurface.DensityGrid) -> Camera:
-    """Cameras on a Fibonacci sphere that see the whole grid."""
+def _around_grid(grid: isosurface.DensityGrid) -> Camera:
     extent = (torch.tensor(grid.density.shape) - 1) * grid.step
-    center, radius = grid.origin + extent / 2, float(torch.linalg.vector_norm(extent)) / 2
-    index = torch.arange(VIEWS)
-    height = 1 - (2 * index + 1) / VIEWS
+    return around(grid.origin, grid.origin + extent)
+
+
+def around(low: Float[Tensor, " 3"], high: Float[Tensor, " 3"], *, views: int = VIEWS, size: int = VIEW_SIZE) -> Camera:
+    """Cameras on a Fibonacci sphere that see the whole box from `low` to `high`."""
+    center, radius = (low + high) / 2, float(torch.linalg.vector_norm(high - low)) / 2
+    index = torch.arange(views)
+    height = 1 - (2 * index + 1) / views
     angle = index * math.pi * (3 - math.sqrt(5))
     ring = (1 - height.square()).sqrt()
     directions = torch.stack([ring * angle.sin(), height, ring * angle.cos()], dim=-1)
     fov_deg = 40.0
     distance = radius / math.sin(math.radians(fov_deg / 2))
-    return look_at(center + distance * directions, center, fov_deg=fov_deg, size=VIEW_SIZE)
+    return look_at(center + distance * directions, center, fov_deg=fov_deg, size=size)
 
 
 def _render(cloud: GaussianCloud, camera: Camera) -> tuple[Tensor, Tensor]:

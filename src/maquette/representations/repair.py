@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from maquette.core.errors import BadInput
 from maquette.representations import topology
+from maquette.representations.health import flat_faces
 from maquette.representations.holes import close_holes, turn_caps
 from maquette.representations.isosurface import untangle
 from maquette.representations.mesh import Mesh
@@ -30,7 +31,7 @@ class Repairs:
 
     welded_vertices: int = 0
     collapsed_faces: int = 0
-    """With two corners at one place."""
+    """With two corners at one place, or without height on an edge that has two faces besides."""
     duplicate_faces: int = 0
     small_pieces: int = 0
     turned_faces: int = 0
@@ -47,7 +48,7 @@ class Repairs:
     def sentences(self) -> list[str]:
         """What to tell a person; nothing for a mesh that was sound."""
         said = {
-            "welded_vertices": "{} doubled vertices welded",
+            "welded_vertices": "{} vertices joined with others at the same place",
             "collapsed_faces": "{} collapsed faces dropped",
             "duplicate_faces": "{} duplicate faces dropped",
             "small_pieces": "{} tiny pieces dropped",
@@ -80,6 +81,8 @@ def repair(mesh: Mesh) -> tuple[Mesh, Repairs]:
     done["duplicate_faces"], faces = len(faces) - len(first), faces[np.sort(first)]
     if len(faces) == 0:
         raise BadInput("all faces of the mesh are degenerate; expected at least one with an area", "export it again")
+    is_idle = _idle(vertices, faces)
+    faces, done["collapsed_faces"] = faces[~is_idle], done["collapsed_faces"] + int(is_idle.sum())
     faces, done["small_pieces"] = _without_crumbs(vertices, faces)
 
     sides = topology.sides(faces, topology.edges(faces))
@@ -127,6 +130,13 @@ def _welded(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     grid = np.rint((vertices - vertices.min(0, initial=0)) / (SAME * size)).astype(np.int64)
     _, first, place = np.unique(grid, axis=0, return_index=True, return_inverse=True)
     return vertices[first], place.reshape(-1)[faces].reshape(-1, 3), len(vertices) - len(first)
+
+
+def _idle(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Faces without height that are not needed to close a T-junction: an edge of theirs has faces enough."""
+    found = topology.edges(faces)
+    is_crowded = (found.faces[found.edge] > 2).reshape(-1, 3).any(1)
+    return is_crowded & flat_faces(vertices, faces)
 
 
 def _without_crumbs(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, int]:
