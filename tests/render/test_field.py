@@ -164,3 +164,43 @@ def test_gradients_of_parameters_agree_with_finite_differences():
 def test_a_field_that_answers_nonsense_is_refused(value):
     with pytest.raises(NonFinite, match="field"):
         render_field(ball(0.4, value), orbit(0.0, 0.0, size=4), occupancy=FULL)
+
+
+def test_light_reaches_every_point_before_the_colors_are_added_up():
+    origins, directions = rays(((0.0, 0.1, 2.0), (0.0, 0.1, 0.0)), ((2.0, 0.0, 0.1), (0.0, 0.0, 0.1)))
+    asked = []
+
+    def halved(color, normals, points, ray):
+        asked.append((points, normals, ray))
+        return 0.5 * color * (ray[:, None] + 1)
+
+    plain = march(ball(0.4, 9.0), origins, directions, occupancy=FULL, samples=256)
+    lit = march(ball(0.4, 9.0), origins, directions, occupancy=FULL, samples=256, shade=halved)
+    assert torch.equal(lit.alpha, plain.alpha) and plain.turned_away is None
+    assert torch.allclose(lit.color, plain.color * torch.tensor([[0.5], [1.0]], dtype=F64))
+    points, _, ray = (torch.cat(column) for column in zip(*asked, strict=True))
+    assert len(points) == lit.asked and set(ray.tolist()) == {0, 1}
+    assert torch.allclose(torch.linalg.cross(points - origins[ray], directions[ray]), torch.zeros_like(points))
+
+
+@pytest.mark.parametrize("slope", [(0.0, 0.0, -1.0), (0.0, 0.0, 1.0), (0.0, 0.6, 0.8), (1.0, 0.0, 0.0)])
+def test_matter_that_faces_away_is_weighed_by_how_much_one_sees_of_it(slope):
+    origins, directions = rays(((0.0, 0.1, 2.0), (0.0, 0.1, 0.0)))  # towards -z
+    slope = torch.tensor(slope, dtype=F64)
+
+    def field(points, directions):
+        return 2.0 + points @ slope, points.new_ones(len(points), 3)
+
+    seen = march(field, origins, directions, occupancy=FULL, samples=64, normals=True)
+    facing = max(0.0, float((-slope * directions[0]).sum()))  # the normal is against the slope
+    assert torch.allclose(seen.turned_away, facing**2 * seen.alpha)
+    cheaper = march(
+        field,
+        origins,
+        directions,
+        occupancy=FULL,
+        samples=64,
+        normals=True,
+        density=lambda points: 2.0 + points @ slope,
+    )
+    assert torch.equal(cheaper.turned_away, seen.turned_away) and torch.equal(cheaper.normal, seen.normal)

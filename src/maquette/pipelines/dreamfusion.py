@@ -16,9 +16,8 @@ from maquette.kernels.hashgrid import GridShape
 from maquette.priors import MultiviewPrior
 from maquette.representations.field import POCKET, FieldShape
 from maquette.training.descent import Moment, said
-from maquette.training.field_descent import Loop, distill
+from maquette.training.field_descent import Light, Loop, distill
 from maquette.training.gaussians_to_field import Distilled
-from maquette.training.light import Light
 from maquette.training.module_descent import Pace
 from maquette.training.orbits import Around
 from maquette.training.volume import Penalties, Rates, Volume

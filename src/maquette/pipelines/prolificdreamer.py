@@ -16,7 +16,7 @@ from maquette.guidance import Distillation, student_loss, vsd
 from maquette.guidance.distillation import Latents
 from maquette.kernels.hashgrid import GridShape
 from maquette.priors import MultiviewPrior
-from maquette.priors.student import Student
+from maquette.priors.student import Learns, Student
 from maquette.representations.field import POCKET, FieldShape
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Moment, said
@@ -116,7 +116,7 @@ def run(
     prior: MultiviewPrior,
     *,
     prompt: str,
-    student: Student | None = None,
+    student: Learns | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> Iterator[Event]:

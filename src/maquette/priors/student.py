@@ -4,16 +4,29 @@ The paper adds low-rank adapters to a copy of a billion parameters. This prior h
 """
 
 import copy
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.core.camera import Camera
 from maquette.core.errors import Unsupported
 from maquette.diffusion import level_of, x0_from_v
 from maquette.priors.multiview import MultiviewLatentPrior, orbit_angles
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, MultiviewPrior
+
+
+@runtime_checkable
+class Learns(MultiviewPrior, Protocol):
+    """A prior that is trained while it is asked: `denoise` is differentiable in what `transformer` holds."""
+
+    transformer: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def learn(self, loss: Float[Tensor, ""]) -> None:
+        """One step of the optimiser down the gradient of `loss`."""
+        ...
 
 
 class Student(MultiviewLatentPrior):

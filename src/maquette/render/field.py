@@ -27,7 +27,7 @@ Shade = Callable[
     [Float[Tensor, "points 3"], Float[Tensor, "points 3"], Float[Tensor, "points 3"], Int[Tensor, " points"]],
     Float[Tensor, "points 3"],
 ]
-"""World points, unit normals, the field's colors and the numbers of the points' rays to the colors that are seen."""
+"""The field's colors, unit normals, world points and the numbers of their rays to the colors that are seen."""
 LIMIT = -math.log(1e-4)
 """The optical depth at which a ray ends: less than 1e-4 comes through, as with Gaussians."""
 WAVE = 4
@@ -176,7 +176,7 @@ def _march(
         if normals:
             normal = _normal(asked.density, points, step / 2)
             if asked.shade is not None:
-                seen[0] = asked.shade(points, normal, color, first_ray + ray)
+                seen[0] = asked.shade(color, normal, points, first_ray + ray)
             seen.append(normal)
 
         thick = torch.zeros_like(inside, dtype=density.dtype).masked_scatter(inside, density * found.width[at])

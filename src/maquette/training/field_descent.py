@@ -7,6 +7,7 @@ the prior and the words, as in `maquette.training.descent`; the loop itself is `
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,9 @@ from maquette.core import Camera, Event, Streams
 from maquette.core.schedule import Constant
 from maquette.priors import MultiviewPrior
 from maquette.priors.sampling import resized
+from maquette.render.shading import Shading, sample_shading
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Guide, Moment
-from maquette.training.light import Light
 from maquette.training.module_descent import Done, Learner, Outcome, Pace, descend
 from maquette.training.optim import Rate
 from maquette.training.orbits import Around
@@ -25,6 +26,31 @@ from maquette.training.volume import Penalties, Rates, Volume, look, penalty
 
 WARM = 256
 """Steps in which every cell of the occupancy is looked at; later a part of them (instant-ngp)."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """How the steps of a descent are lit: lamps that change place, so that only a true shape looks right."""
+
+    unlit_steps: int = 2000
+    """Steps at the beginning that see the albedo."""
+    albedo: float = 0.25
+    """How often later steps see it too."""
+    textureless: float = 0.5
+    """How often lit steps see white matter."""
+    is_soft: bool = False
+    """Whether the lamp's share of the light is drawn, as in Magic3D, instead of 0.9."""
+    around: Literal["camera", "axis"] = "camera"
+    """Where lamps stand, see `sample_lamps`: DreamFusion's way or Magic3D's."""
+
+    def at(self, moment: Moment) -> Shading | None:
+        """What a step sees; None for the albedo."""
+        if moment.step < self.unlit_steps:
+            return None
+        return sample_shading(
+            moment.generator, moment.camera, albedo=self.albedo, textureless=self.textureless, soft=self.is_soft,
+            around=self.around,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,9 +104,9 @@ def distill(
 
     def objective(moment: Moment) -> Outcome:
         index = int(torch.randint(len(particles), (), generator=moment.generator))
-        lamp = None if loop.light is None else loop.light.at(moment)
+        shading = None if loop.light is None else loop.light.at(moment)
         seen = look(
-            particles[index], moment.camera, samples=loop.samples, lamp=lamp, normals=loop.always_normals,
+            particles[index], moment.camera, samples=loop.samples, shading=shading, normals=loop.always_normals,
             generator=moment.generator,
         )  # fmt: skip
         push = guide(prior.encode(resized(seen.images, prior.image_size)), moment)

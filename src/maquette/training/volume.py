@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from maquette.core import Camera, Constant, Linear
 from maquette.kernels.splat3d.spherical_harmonics import sh_basis
 from maquette.render.field import march
+from maquette.render.shading import Shading
 from maquette.representations.field import FieldShape, HashField
 from maquette.representations.occupancy import OccupancyGrid, update
-from maquette.training.light import Lamp
 from maquette.training.optim import Rate
 
 CELLS = 32
@@ -112,19 +112,19 @@ def look(
     camera: Camera,
     *,
     samples: int,
-    lamp: Lamp | None = None,
+    shading: Shading | None = None,
     normals: bool = False,
     generator: torch.Generator | None = None,
 ) -> Seen:
-    """Draw a volume, lit by `lamp` point by point; without a lamp it is the albedo that one sees."""
+    """Draw a volume, lit point by point; without a shading it is the albedo that one sees."""
     origins, directions = (rays.reshape(-1, 3) for rays in camera.rays())
 
-    def lit(points: Tensor, normal: Tensor, albedo: Tensor, ray: Int[Tensor, " points"]) -> Tensor:
-        return lamp.shine(points, normal, albedo, ray // (camera.height * camera.width))
+    def lit(albedo: Tensor, normals: Tensor, points: Tensor, ray: Int[Tensor, " points"]) -> Tensor:
+        return shading(albedo, normals, points, ray // (camera.height * camera.width))
 
     marched = march(
         volume.field, origins, directions, occupancy=volume.occupancy, samples=samples, normals=normals,
-        density=volume.field.density, shade=None if lamp is None else lit,
+        density=volume.field.density, shade=None if shading is None or shading.kind == "albedo" else lit,
         generator=generator,
     )  # fmt: skip
     behind = 1.0 if volume.surroundings is None else volume.surroundings(directions)
