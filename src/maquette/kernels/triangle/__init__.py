@@ -81,10 +81,8 @@ def interpolate(
         from maquette.kernels.triangle import reference
 
         return reference.interpolate(*given)
-    from maquette.core.threads import numba_as_torch
     from maquette.kernels.triangle import cpu_interpolate
 
-    numba_as_torch()
     return cpu_interpolate.interpolate(*given)
 
 
@@ -112,10 +110,8 @@ def antialias(
         from maquette.kernels.triangle import reference
 
         return reference.antialias(*given)
-    from maquette.core.threads import numba_as_torch
     from maquette.kernels.triangle import cpu_antialias
 
-    numba_as_torch()
     return cpu_antialias.antialias(*given)
 
 
