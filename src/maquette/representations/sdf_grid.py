@@ -20,6 +20,8 @@ Distance = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
 """World points to numbers: a signed distance or a density."""
 FARTHEST = 2.0
 """Cells to which distances made from a density are true; beyond they are this number."""
+FAINTEST = 1 / 20
+"""Share of the level below which all densities count the same, as far tails say nothing of where the surface is."""
 SLACK = 0.1
 """Share of its extent by which the box around something dense is enlarged on each side (threestudio)."""
 AT_ONCE = 262_144
@@ -119,7 +121,7 @@ def from_density(
     shape = tuple(math.ceil(float(side) / step - 1e-3) + 1 for side in high - low)
     fine = _filled(density, low, step, shape)
 
-    height = (level / fine.values.clamp(min=1e-3 * level)).log()
+    height = (level / fine.values.clamp(min=FAINTEST * level)).log()
     slope = torch.stack(torch.gradient(height), dim=-1).norm(dim=-1)  # per cell
     cells = (height / slope.clamp(min=1e-6)).clamp(-FARTHEST, FARTHEST)
     return SdfGrid(cells * step, fine.origin, step)

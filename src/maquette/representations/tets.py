@@ -16,8 +16,9 @@ from maquette.representations.sdf_grid import SdfGrid
 
 REACH = 0.5
 """Cells that an offset may move a grid point along each axis (nvdiffrec)."""
-DEPTH = 1.0
-"""Cells to which distances are cut when learning starts: a surface that moves must first climb what lies before it."""
+DEPTH = 1.75
+"""Cells to which distances are cut when learning starts: a surface that moves must first climb what lies before it.
+The longest edge of a tetrahedron has the square root of 3, so that cutting distances there moves no vertex."""
 SHELL = 0.1
 """Cells that the border of the grid lies outside, at least, so that every surface is closed."""
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
@@ -61,7 +62,7 @@ def grid_to_mesh(grid: SdfGrid) -> Mesh:
 class TetField(nn.Module):
     """DMTet: a learnable distance and a bounded offset at every point of a Kuhn grid; `mesh()` is its closed surface.
 
-    `sdf` is in cells, so that one learning rate serves all resolutions, and starts within one cell. `offsets` are
+    `sdf` is in cells, so that one learning rate serves all resolutions, and starts within 1.75. `offsets` are
     before the tanh that bounds them to half a cell (nvdiffrec). Past a sixth of a cell, tetrahedra may fold: the
     surface then still has no holes, but may cut itself.
     """
