@@ -18,6 +18,7 @@ from maquette.representations.gaussians import state_hash
 from maquette.training import optim
 from maquette.training.descent import Loop, grey_ball
 from maquette.training.orbits import Around
+from maquette.training.text_to_cloud import Task
 
 TOY = Solids.toy()
 RATES = optim.Rates(
@@ -134,8 +135,7 @@ def test_pictures_of_the_ending_are_edits_of_the_renderings(known_object):
     cloud = grey_ball(100, 0.3, Streams(0).generator("points"))
     config = replace(FIT, ending=replace(ge3d.TINY.ending, circles=((3, 0.0), (2, 40.0)), guidance=1.0))
     prior = known_object(24)
-    words = ge3d.said(prior, "a toy", negative=None, by_view=False)
-    making = ge3d.edited(config, cloud, prior, words, Streams(0), {})
+    making = ge3d.edited(Task("ge3d", config, prior, "a toy", 0, None), cloud, {})
     assert [next(making).step for _ in range(2)] == [1, 2]
     with pytest.raises(StopIteration) as end:
         next(making)

@@ -73,3 +73,7 @@ def test_regularisers_add_up_with_their_weights():
     torch.testing.assert_close(
         regularisation(Regularisers(2.0, 3.0, 5.0), BALL, seen, CAMERA), 2 * terms[0] + 3 * terms[1] + 5 * terms[2]
     )
+    sparsity = regularisation(
+        Regularisers(sparsity=2.0), BALL, replace(seen, alpha=torch.full((2, 24, 24), 0.24)), CAMERA
+    )
+    assert sparsity.item() == pytest.approx(2 * 0.26)

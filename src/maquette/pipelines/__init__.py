@@ -4,6 +4,9 @@ PIPELINES = {
     "im3d": "maquette.pipelines.im3d",
     "ge3d": "maquette.pipelines.ge3d",
     "lucid": "maquette.pipelines.lucid",
+    "dreamgaussian": "maquette.pipelines.dreamgaussian",
+    "gaussiandreamer": "maquette.pipelines.gaussiandreamer",
+    "gsgen": "maquette.pipelines.gsgen",
 }
 """Name -> module; the module has `Config`, the presets `PAPER`, `DEFAULT` and `TINY`, and `run`. Imported on use."""
 

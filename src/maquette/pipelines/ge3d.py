@@ -21,11 +21,8 @@ from maquette.core import (
     Exponential,
     Preview,
     Progress,
-    Result,
     Streams,
     orbit,
-    prepare_folder,
-    turntable,
 )
 from maquette.core.timing import timed
 from maquette.guidance import Distillation, Nodes, balancing, color_loss, ge3d, mask_loss, ms_ssim, reconstruct
@@ -36,8 +33,9 @@ from maquette.priors.sampling import resized
 from maquette.render import render_gaussians
 from maquette.representations.gaussians import GaussianCloud
 from maquette.training import density, optim
-from maquette.training.descent import Loop, Moment, Outcome, descend, distill, grey_ball, said
+from maquette.training.descent import Loop, Moment, Outcome, descend
 from maquette.training.orbits import EXTENT, Around, Widening
+from maquette.training.text_to_cloud import Task
 from maquette.training.variation import Regularisers, Variation
 
 OFFSET_NOISE = 0.1
@@ -215,58 +213,34 @@ def run(
     With a folder `checkpoint` the run keeps its state there, and a run that finds a state continues it to the same
     bytes; the state of another run raises `BadInput`. The last event is `Result(cloud, report)`.
     """
-    draw = Streams(seed)
-    if initial is None:
-        initial = grey_ball(config.init_points, config.init_radius, draw.generator("points"))
-    words = said(prior, prompt, negative=config.negative, by_view=config.view_words)
-    folder = None if checkpoint is None else prepare_folder(checkpoint)
-    kept = {"seed": seed, "shown": turntable(4, 15.0, size=config.resolution).to(prior.device)}
-    kept["identity"] = {"pipeline": "ge3d", "prompt": prompt, "prior": _described(prior), "config": repr(config)}
-
-    def cameras(step: int) -> Camera:
-        return config.cameras.at(step, draw.generator(f"cameras/{step}"), config.resolution)
+    task = Task("ge3d", config, prior, prompt, seed, checkpoint)
 
     def guide(latents: Latents, moment: Moment) -> Distillation:
         nodes = config.nodes.sample(moment.progress, moment.generator, noise_levels=len(prior.alphas_cumprod))
         width = config.balancing * config.iterations
         weights = balancing(moment.step, config.iterations, pairs=config.nodes.count, width=width)
         return ge3d(
-            latents, prior, words(moment.camera), moment.camera, nodes, weights, offset_noise(latents, moment),
+            latents, prior, task.words(moment.camera), moment.camera, nodes, weights, offset_noise(latents, moment),
             scale=config.guidance, strength=config.strength, inversion=config.inversion, jacobian=config.jacobian,
         )  # fmt: skip
 
-    state_file = None if folder is None else folder / "distill.safetensors"
-    done = yield from distill(
-        config.loop, initial.to(prior.device), prior, guide, cameras, steps=config.iterations, state_file=state_file,
-        **kept,
-    )  # fmt: skip
+    done = yield from task.distilled(guide, initial)
     cloud, evaluations, seconds = done.cloud, done.evaluations, dict(done.seconds)
 
     ending = config.ending
     if ending.iterations > 0:
         # Made again on a resumed run: the same pictures, for the price of a few steps.
         before = prior.evaluations
-        circles, pictures = yield from edited(config, cloud, prior, words, draw, seconds)
+        circles, pictures = yield from edited(task, cloud, seconds)
         evaluations += prior.evaluations - before
         yield Preview(config.iterations, pictures[..., :3])
-        state_file = None if folder is None else folder / "ending.safetensors"
         done = yield from descend(
-            ending.loop, cloud, prior, *_comparison(ending, circles, pictures, draw), steps=ending.iterations,
-            state_file=state_file, stage="reconstruct", **kept,
+            ending.loop, cloud, prior, *_comparison(ending, circles, pictures, task.draw), steps=ending.iterations,
+            stage="reconstruct", **task.kept("ending"),
         )  # fmt: skip
         cloud = done.cloud
         seconds |= {"reconstruct": seconds.get("reconstruct", 0.0) + done.seconds.get("reconstruct", 0.0)}
-
-    report = {
-        "pipeline": "ge3d",
-        "prompt": prompt,
-        "seed": seed,
-        "iterations": config.iterations,
-        "evaluations": evaluations,
-        "gaussians": len(cloud),
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-    }
-    yield Result(cloud, report)
+    yield task.result(cloud, evaluations, seconds)
 
 
 def offset_noise(latents: Latents, moment: Moment) -> Latents:
@@ -275,10 +249,11 @@ def offset_noise(latents: Latents, moment: Moment) -> Latents:
 
 
 def edited(
-    config: Config, cloud: GaussianCloud, prior: MultiviewPrior, words, draw: Streams, seconds: dict[str, float]
+    task: Task, cloud: GaussianCloud, seconds: dict[str, float]
 ) -> Generator[Event, None, tuple[Camera, Float[Tensor, "views size size 4"]]]:
     """Pseudo ground truth on all circles: renderings noised and denoised along all nodes, then decoded."""
-    ending, cameras, pictures = config.ending, [], []
+    config, prior, draw, cameras, pictures = task.config, task.prior, task.draw, [], []
+    ending = config.ending
     for i, (count, elevation_deg) in enumerate(ending.circles):
         azimuth = torch.arange(count) * (360.0 / count)
         camera = orbit(azimuth, elevation_deg, radius=ending.radius, fov_deg=ending.fov_deg, size=config.resolution)
@@ -290,7 +265,7 @@ def edited(
             latents = prior.encode(resized(renders, prior.image_size))
             nodes = ending.nodes.sample(1.0, moment.generator, noise_levels=len(prior.alphas_cumprod))
             noise = offset_noise(latents, moment)
-            latents = reconstruct(latents, prior, words(camera), camera, nodes, noise, scale=ending.guidance)
+            latents = reconstruct(latents, prior, task.words(camera), camera, nodes, noise, scale=ending.guidance)
             pictures.append(with_coverage(resized(prior.decode(latents), config.resolution)))
         cameras.append(camera)
         yield Progress("edit", i + 1, len(ending.circles))
@@ -324,7 +299,3 @@ def _comparison(ending: Ending, circles: Camera, pictures: Tensor, draw: Streams
         return Outcome(loss, seen, {"loss": loss.item() / count})
 
     return compare, cameras
-
-
-def _described(prior: MultiviewPrior) -> list:
-    return [type(prior).__name__, prior.image_size, *prior.latent_shape]

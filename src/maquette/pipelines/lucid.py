@@ -8,26 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maquette.core import (
-    BadInput,
-    Camera,
-    Constant,
-    Event,
-    Exponential,
-    Linear,
-    Result,
-    Streams,
-    prepare_folder,
-    turntable,
-)
+from maquette.core import BadInput, Constant, Event, Exponential, Linear
 from maquette.diffusion import TimeRange
 from maquette.guidance import Distillation, ism
 from maquette.guidance.distillation import Latents
 from maquette.priors import MultiviewPrior
 from maquette.representations.gaussians import GaussianCloud
 from maquette.training import density, optim
-from maquette.training.descent import Loop, Moment, distill, grey_ball, said
+from maquette.training.descent import Loop, Moment
 from maquette.training.orbits import EXTENT, Around, Widening
+from maquette.training.text_to_cloud import Task
 from maquette.training.variation import Regularisers, Variation
 
 NEGATIVE = (
@@ -146,39 +136,19 @@ def run(
     With a folder `checkpoint` the run keeps its state there, and a run that finds a state continues it to the same
     bytes; the state of another run raises `BadInput`. The last event is `Result(cloud, report)`.
     """
-    draw = Streams(seed)
-    if initial is None:
-        initial = grey_ball(config.init_points, config.init_radius, draw.generator("points"))
-    words = said(prior, prompt, negative=config.negative, by_view=config.view_words)
+    task = Task("lucid", config, prior, prompt, seed, checkpoint)
     low, first, last = config.times
     law = TimeRange(Constant(low), Linear(first, last, 1))
     interval = Linear(*config.interval, 1)
-
-    def cameras(step: int) -> Camera:
-        return config.cameras.at(step, draw.generator(f"cameras/{step}"), config.resolution)
 
     def guide(latents: Latents, moment: Moment) -> Distillation:
         cooled = moment.progress / config.warm_up if config.warm_up > 0 else 1.0
         t = law.sample(cooled, moment.generator)
         return ism(
-            latents, prior, words(moment.camera), moment.camera, t, moment.noise(latents), interval=interval(cooled),
-            stride=config.stride, strides=config.strides, scale=config.guidance, strength=config.strength,
+            latents, prior, task.words(moment.camera), moment.camera, t, moment.noise(latents),
+            interval=interval(cooled), stride=config.stride, strides=config.strides, scale=config.guidance,
+            strength=config.strength,
         )  # fmt: skip
 
-    described = [type(prior).__name__, prior.image_size, *prior.latent_shape]
-    done = yield from distill(
-        config.loop, initial.to(prior.device), prior, guide, cameras, steps=config.iterations, seed=seed,
-        shown=turntable(4, 15.0, size=config.resolution).to(prior.device),
-        state_file=None if checkpoint is None else prepare_folder(checkpoint) / "distill.safetensors",
-        identity={"pipeline": "lucid", "prompt": prompt, "prior": described, "config": repr(config)},
-    )  # fmt: skip
-    report = {
-        "pipeline": "lucid",
-        "prompt": prompt,
-        "seed": seed,
-        "iterations": config.iterations,
-        "evaluations": done.evaluations,
-        "gaussians": len(done.cloud),
-        "seconds": {stage: round(value, 3) for stage, value in done.seconds.items()},
-    }
-    yield Result(done.cloud, report)
+    done = yield from task.distilled(guide, initial)
+    yield task.result(done.cloud, done.evaluations, done.seconds)

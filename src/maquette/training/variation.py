@@ -35,6 +35,8 @@ class Regularisers:
     """Total variation of the disparity (LucidDreamer and GE3D: 1)."""
     scales: float = 0.0
     """The mean standard deviation of the Gaussians (LucidDreamer and GE3D: 1)."""
+    sparsity: float = 0.0
+    """The mean of sqrt(coverage^2 + 0.01) (DreamFusion; GaussianDreamer: 1)."""
 
 
 def varied(
@@ -67,4 +69,6 @@ def regularisation(
         total = total + weights.disparity_variation * total_variation(near[..., None])
     if weights.scales > 0:
         total = total + weights.scales * cloud.scales.mean()
+    if weights.sparsity > 0:
+        total = total + weights.sparsity * (seen.alpha.square() + 0.01).sqrt().mean()
     return total
