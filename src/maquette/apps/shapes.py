@@ -1,0 +1,34 @@
+"""What a pipeline made, as the Gaussians and the textured mesh that all files and pictures are written from."""
+
+import torch
+
+from maquette.core import Camera
+from maquette.render import render_field
+from maquette.representations import GaussianCloud, Mesh, field_to_mesh, gaussians_to_mesh, texture
+from maquette.representations.discs import mesh_to_gaussians
+from maquette.training.gaussians_to_field import Distilled
+from maquette.training.surface_descent import Painted
+
+TEXTURE_SIZE = 512
+DISCS = 40_000
+
+
+def shapes_of(made: GaussianCloud | Distilled | Painted, views: Camera) -> tuple[GaussianCloud, Mesh]:
+    """Both shapes of an asset; `views` are cameras from which it is known to look right.
+
+    The mesh of a field is where its density has the silhouettes that it shows; Gaussians of fields and meshes are discs
+    on the mesh. Raises BadInput if there is no surface.
+    """
+    if isinstance(made, GaussianCloud):
+        return made, gaussians_to_mesh(made, views=views)
+    if isinstance(made, Distilled):
+        with torch.no_grad():
+            alpha = render_field(made.field, views, occupancy=made.occupancy).alpha
+        field = made.field.to("cpu")
+        mesh = field_to_mesh(field, half_size=field.shape.half_size, views=views, alpha=alpha)
+    else:
+        paint = made.paint.to("cpu")
+        with torch.no_grad():
+            mesh = texture.unwrap(made.mesh.to("cpu"), TEXTURE_SIZE)
+            mesh = texture.paint(mesh, lambda points, normals: paint(points, -normals)[1], size=TEXTURE_SIZE)
+    return mesh_to_gaussians(mesh, count=DISCS), mesh
