@@ -40,6 +40,7 @@ FAMILIES = {
     "StableVideoDiffusionPipeline": Family("maquette.priors.video", "load_video", True),
     "StableVideo3DDiffusionPipeline": Family("maquette.priors.video", "load_video", True),
     "MVDreamPipeline": Family("maquette.priors.mvdream", "load_mvdream", True),
+    "Zero123PlusPipeline": Family("maquette.priors.zero123", "load_zero123", True),
 }
 """`_class_name` of a `model_index.json` -> how to load it. The module is imported on use."""
 
@@ -61,6 +62,8 @@ KNOWN = {
     ),
     "chenguolin/sv3d-diffusers": ("about 9 GB in float32", "none stated; the weights are Stability AI's"),
     "ashawkey/mvdream-sd2.1-diffusers": ("about 5 GB in float32", "CreativeML OpenRAIL"),
+    "sudo-ai/zero123plus-v1.1": ("about 8 GB in float32", "CC-BY-NC-4.0"),
+    "sudo-ai/zero123plus-v1.2": ("about 8 GB in float32", "CC-BY-NC-4.0"),
 }
 """Size and licence of what is often asked for; sizes are counted from parameters. See docs/priors.md."""
 

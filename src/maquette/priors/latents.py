@@ -32,7 +32,7 @@ def words_only(reference: Tensor | None) -> None:
         raise BadInput("this prior reads words only; it was given a picture", "leave --image out")
 
 
-def encode(vae, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
+def encode(vae, images: Float[Tensor, "views height width channel"]) -> Float[Tensor, "views c h w"]:
     """The mean of the posterior, scaled; differentiable. Coverage is dropped."""
     pixels = images[..., :3].to(vae.device, vae.dtype).movedim(-1, 1) * 2 - 1
     return vae.encode(pixels).latent_dist.mean.float() * vae.config.scaling_factor
