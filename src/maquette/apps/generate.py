@@ -141,16 +141,16 @@ def make(
         checkpoint=None if out is None else out / ".state", **options,
     ):  # fmt: skip
         if isinstance(event, Result):
-            cloud, report = event.asset, event.report
+            made, report = event.asset, event.report
         else:
             yield event
     clock.stop("pipeline")
 
     yield Progress("mesh", 0, 1)
-    from maquette.representations import gaussians_to_mesh
+    from maquette.apps.shapes import shapes_of
 
     fitted = turntable(report.get("views", MESH_VIEWS), report.get("elevation_deg", 15.0), size=config.resolution)
-    mesh = gaussians_to_mesh(cloud, views=fitted)
+    cloud, mesh = shapes_of(made, fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
     report = report | {

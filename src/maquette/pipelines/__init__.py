@@ -7,6 +7,9 @@ PIPELINES = {
     "dreamgaussian": "maquette.pipelines.dreamgaussian",
     "gaussiandreamer": "maquette.pipelines.gaussiandreamer",
     "gsgen": "maquette.pipelines.gsgen",
+    "dreamfusion": "maquette.pipelines.dreamfusion",
+    "magic3d": "maquette.pipelines.magic3d",
+    "prolificdreamer": "maquette.pipelines.prolificdreamer",
 }
 """Name -> module; the module has `Config`, the presets `PAPER`, `DEFAULT` and `TINY`, and `run`. Imported on use."""
 
