@@ -16,10 +16,13 @@ from maquette.edit import (
     Duplicate,
     Edit,
     Forget,
+    GuidedDrag,
     Masks,
     Mirror,
     Move,
     Paste,
+    Refine,
+    Regenerate,
     Remove,
     Repaint,
     Rotate,
@@ -52,6 +55,9 @@ EXAMPLES = [
     Duplicate("head", "twin", (0.5, 0.0, 0.0)),
     Drag((0.2, 0.1, 0.0), ((0.45, 0.3, 0.0), (0.5, 0.5, 0.0)), 0.3, "rigid"),
     Repaint("head", "a golden helmet", 40, "a knight with a golden helmet", (0.7, 0.3), 4.0),
+    Regenerate("head", "a golden helmet", 40, "a knight with a golden helmet", (0.3, 0.7), 4.0),
+    GuidedDrag((0.2, 0.1, 0.0), ((0.45, 0.3, 0.0), (0.5, 0.5, 0.0)), 0.3, "a dog", "rigid", "tail", rigid_weight=2.0),
+    Refine("head", "a golden helmet", 12, times=(0.5,)),
 ]
 
 

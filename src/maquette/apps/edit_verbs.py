@@ -4,21 +4,16 @@ A verb checks its words and returns what to do with the session; nothing has hap
 know how anything is done.
 """
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
+from maquette.apps.edit_actions import Action, edited, opened, say
+from maquette.apps.edit_prompts import drag, refine, regenerate, repaint
 from maquette.apps.edit_words import json_of, listed, numbers, vector
 from maquette.core.errors import BadInput
 
-if TYPE_CHECKING:
-    from maquette.edit import Edit, Report, Session
-
-Action = Callable[[Path, bool], None]
-"""What to do with the session in a folder; the flag asks for JSON."""
 Vector = Annotated[str, arg(metavar="X,Y,Z")]
 Name = Annotated[str, arg(name="as", metavar="NAME")]
 How = Literal["replace", "union", "subtract", "intersect"]
@@ -40,7 +35,7 @@ def new(source: Positional[Path], /, *, seed: int = 0) -> Action:
         cloud, parts = load_splat_parts(source) if is_gltf else (load_splats(source), {})
         with Session.create(folder, cloud, parts, seed=seed) as session:
             count = f"{len(session.scene.cloud)} Gaussians" + "".join(f", {name}" for name in sorted(parts))
-            _say(as_json, f"{folder}: {count}", rows=len(session.scene.cloud), parts=sorted(parts))
+            say(as_json, f"{folder}: {count}", rows=len(session.scene.cloud), parts=sorted(parts))
 
     return act
 
@@ -103,7 +98,7 @@ def select(
             chosen = e.from_json({"kind": "select", "part": part, "region": json_of(value)}).region
         case _:
             chosen = {"same": e.Named, "inverse": e.Inverse, "grow": e.Grow, "shrink": e.Shrink}[kind](value)
-    return _edit(e.Select(part, chosen, how))
+    return edited(e.Select(part, chosen, how))
 
 
 _REGIONS = ("sphere", "box", "plane", "component", "color", "same", "inverse", "grow", "shrink", "region")
@@ -113,14 +108,14 @@ def forget(part: Positional[str], /) -> Action:
     """Take the name off a part; its Gaussians stay."""
     from maquette.edit import Forget
 
-    return _edit(Forget(part))
+    return edited(Forget(part))
 
 
 def remove(part: Positional[str], /) -> Action:
     """Delete the Gaussians of a part."""
     from maquette.edit import Remove
 
-    return _edit(Remove(part))
+    return edited(Remove(part))
 
 
 def paste(
@@ -143,7 +138,7 @@ def paste(
 
     cloud = load_splats(source)
     place = None if at is None else vector(at, "--at")
-    return _edit(Paste(state_hash(cloud), name, place, scale, vector(axis, "--axis"), degrees), cloud)
+    return edited(Paste(state_hash(cloud), name, place, scale, vector(axis, "--axis"), degrees), cloud)
 
 
 def move(part: Positional[str], /, *, by: Vector) -> Action:
@@ -155,7 +150,7 @@ def move(part: Positional[str], /, *, by: Vector) -> Action:
     """
     from maquette.edit import Move
 
-    return _edit(Move(part, vector(by, "--by")))
+    return edited(Move(part, vector(by, "--by")))
 
 
 def rotate(part: Positional[str], /, *, axis: Vector = "0,1,0", degrees: float, pivot: Vector | None = None) -> Action:
@@ -169,7 +164,7 @@ def rotate(part: Positional[str], /, *, axis: Vector = "0,1,0", degrees: float, 
     """
     from maquette.edit import Rotate
 
-    return _edit(Rotate(part, vector(axis, "--axis"), degrees, None if pivot is None else vector(pivot, "--pivot")))
+    return edited(Rotate(part, vector(axis, "--axis"), degrees, None if pivot is None else vector(pivot, "--pivot")))
 
 
 def stretch(
@@ -186,7 +181,7 @@ def stretch(
     from maquette.edit import Stretch
 
     middle = None if pivot is None else vector(pivot, "--pivot")
-    return _edit(Stretch(part, vector(factors, "--factors"), axes, middle))
+    return edited(Stretch(part, vector(factors, "--factors"), axes, middle))
 
 
 def mirror(part: Positional[str], /, *, normal: Vector = "1,0,0", pivot: Vector | None = None) -> Action:
@@ -199,7 +194,7 @@ def mirror(part: Positional[str], /, *, normal: Vector = "1,0,0", pivot: Vector 
     """
     from maquette.edit import Mirror
 
-    return _edit(Mirror(part, vector(normal, "--normal"), None if pivot is None else vector(pivot, "--pivot")))
+    return edited(Mirror(part, vector(normal, "--normal"), None if pivot is None else vector(pivot, "--pivot")))
 
 
 def duplicate(part: Positional[str], /, *, name: Name, by: Vector) -> Action:
@@ -212,54 +207,7 @@ def duplicate(part: Positional[str], /, *, name: Name, by: Vector) -> Action:
     """
     from maquette.edit import Duplicate
 
-    return _edit(Duplicate(part, name, vector(by, "--by")))
-
-
-def drag(
-    *,
-    source: Annotated[str, arg(name="from", metavar="X,Y,Z")],
-    to: UseAppendAction[tuple[Vector, ...]],
-    radius: float,
-    mode: Literal["rigid", "deform"] = "deform",
-    part: str = "all",
-    steps: int = 100,
-    no_fill: bool = False,
-) -> Action:
-    """Pull what lies near a point to another place.
-
-    Args:
-        source: The point to take hold of.
-        to: The target; give it several times for a path.
-        radius: How far around the point things follow, in world units.
-        mode: rigid keeps the shape of what moves; deform takes along what it meets.
-        part: Only this part follows.
-        steps: Steps of a deforming drag.
-        no_fill: Leave the gap open.
-    """
-    from maquette.edit import Drag
-
-    path = tuple(vector(point, "--to") for point in to)
-    return _edit(Drag(vector(source, "--from"), path, radius, mode, part, steps, fill=not no_fill))
-
-
-def repaint(
-    part: Positional[str], words: Positional[str], /, *, steps: int = 300, whole: str = "",
-    times: Annotated[str, arg(metavar="T,T,…")] = "0.8,0.65,0.5", guidance: float = 5.0,
-) -> Action:  # fmt: skip
-    """Give a part other colors, by words; its shape stays.
-
-    Args:
-        part: Its name, or all.
-        words: What the part is to look like, for example "a golden helmet".
-        steps: Of the fit.
-        whole: What the whole object then is; a quarter of the views shows it.
-        times: How much of the old look each round forgets: near 1 all, near 0 nothing.
-        guidance: How literally to take the words; 1 is not at all.
-    """
-    from maquette.edit import Repaint
-
-    rounds = tuple(numbers(times, times.count(",") + 1, "--times"))
-    return _edit(Repaint(part, words, steps, whole, rounds, guidance))
+    return edited(Duplicate(part, name, vector(by, "--by")))
 
 
 def undo(count: Positional[int] = 1, /) -> Action:
@@ -303,9 +251,9 @@ def export(target: Positional[Path], /, *, mesh: bool = False, part: str = "all"
     """
 
     def act(folder: Path, as_json: bool) -> None:
-        with _opened(folder, as_json) as session:
+        with opened(folder, as_json) as session:
             session.export(target, part=part, as_mesh=mesh)
-        _say(as_json, str(target), path=str(target))
+        say(as_json, str(target), path=str(target))
 
     return act
 
@@ -314,58 +262,16 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         new, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, repaint,
-        undo, redo, log, export,
+        regenerate, refine, undo, redo, log, export,
     )
 }  # fmt: skip
 
 
-def _edit(edit: "Edit", cloud: object = None) -> Action:
-    def act(folder: Path, as_json: bool) -> None:
-        with _opened(folder, as_json) as session:
-            if cloud is not None:
-                session.keep(cloud)
-            report = _watched(session, edit, as_json)
-            text = (
-                f"{report.selected} selected: {report.changed} changed, {report.added} added, "
-                f"{report.removed} removed; outside {report.outside_changed} rows changed, "
-                f"{report.pixels_outside} pixels; {report.rows} rows, {report.seconds:.2f} s"
-            )
-            _say(as_json, text, hash=session.hash, seconds=report.seconds, **report.lasting())
-
-    return act
-
-
-def _watched(session: "Session", edit: "Edit", as_json: bool) -> "Report":
-    """Do an edit, with a bar if it takes long."""
-    from maquette.apps.follow import follow
-    from maquette.core import Event, Result
-    from maquette.edit import Repaint
-
-    def events() -> Iterator[Event]:
-        report = yield from session.doing(edit)
-        yield Result(report, report.lasting())
-
-    return follow(events(), as_json=as_json).asset if isinstance(edit, Repaint) else session.do(edit)
-
-
 def _walk(what: str, count: int) -> Action:
     def act(folder: Path, as_json: bool) -> None:
-        with _opened(folder, as_json) as session:
+        with opened(folder, as_json) as session:
             (session.undo if what == "undo" else session.redo)(count)
             left = {"done": session.done, "undone": session.undone}
-            _say(as_json, f"{session.done} edits done, {session.undone} undone", hash=session.hash, **left)
+            say(as_json, f"{session.done} edits done, {session.undone} undone", hash=session.hash, **left)
 
     return act
-
-
-def _opened(folder: Path, as_json: bool) -> "Session":
-    from maquette.edit import Session
-
-    session = Session.open(folder)
-    for notice in session.notices:
-        _say(as_json, notice, notice=notice)
-    return session
-
-
-def _say(as_json: bool, text: str, **values: object) -> None:
-    print(json.dumps(values) if as_json else text, flush=True)

@@ -1,6 +1,6 @@
 """Taking hold of an asset: edits as values, selections, and the session that keeps them.
 
-It knows geometry and files; only `Repaint` has words, and leaves their meaning to a prior. `apply(edit, scene)` is
+It knows geometry and files; some edits have words, and leave their meaning to a prior. `apply(edit, scene)` is
 pure; `Session` adds history, undo and durability.
 """
 
@@ -34,12 +34,16 @@ _HOME = {
     "Paste": "combine",
     "Remove": "combine",
     "Drag": "drag",
+    "GuidedDrag": "guided_drag",
+    "Refine": "refine",
+    "Regenerate": "regenerate",
     "Repaint": "repaint",
     "Edit": "edit",
     "Report": "edit",
     "Sources": "edit",
     "apply": "edit",
     "from_json": "edit",
+    "is_worded": "edit",
     "to_json": "edit",
     "Session": "session",
     "check_vacant": "session",

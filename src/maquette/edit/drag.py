@@ -1,7 +1,8 @@
 """Drags without guidance: the rows near a point follow it along a path, and the gap behind them is filled.
 
 `rigid` moves the rows that are near the start; `deform` also takes along what the source meets on its way. The paper
-(Interactive3D, section 3.2) lets a prior heal the surface while it moves; here, chains of Gaussians do.
+(Interactive3D, section 3.2) lets a prior heal the surface while it moves, see `guided_drag.py`; here, chains of
+Gaussians do.
 """
 
 from dataclasses import dataclass
@@ -38,13 +39,7 @@ class Drag:
     """Bridge the gap between what moved and what stayed."""
 
     def __post_init__(self) -> None:
-        positive(self.radius, "the radius of a drag")
-        corners = (self.source, *self.path)
-        for corner in corners:
-            near(corner, "a point of the drag")
-        returns = self.mode == "rigid" and corners[0] == corners[-1]
-        if not self.path or returns or any(a == b for a, b in zip(corners[:-1], corners[1:], strict=True)):
-            raise BadInput("the drag goes nowhere: a point equals the one before", "drag to another place")
+        check_path(self.source, self.path, self.radius, self.mode)
         if not 1 <= self.steps <= 10_000:
             raise BadInput(f"the drag has {self.steps} steps; expected 1 to 10000", "the default is 100")
 
@@ -56,11 +51,7 @@ def drag(edit: Drag, scene: Scene) -> Change:
     steps = edit.steps if edit.mode == "deform" else 1  # followers that do not change arrive in one step as well
     state = motion.start(means, path, radius=edit.radius, steps=steps, mode=edit.mode, allowed=allowed)
     if not bool(state.active.any()):
-        away = torch.linalg.vector_norm(means[allowed] - path[0], dim=-1).amin()
-        raise BadInput(
-            f"nothing lies within {edit.radius:g} of the source {edit.source}; the nearest row is {away:.3g} away",
-            "move the source or enlarge the radius",
-        )
+        raise nothing_near(means[allowed], path[0], edit.radius)
     moved = means
     while not state.is_done:
         state, moved = motion.advance(state, moved, allowed)
@@ -72,6 +63,27 @@ def drag(edit: Drag, scene: Scene) -> Change:
         return change
     new, parents = bridges(scene.cloud, change.scene.cloud, rows)
     return extended(change.scene, new, parents, rows) if len(new) else change
+
+
+def check_path(source: Vector, path: tuple[Vector, ...], radius: float, mode: Literal["rigid", "deform"]) -> None:
+    """BadInput unless the drag goes somewhere, from and to sensible places."""
+    positive(radius, "the radius of a drag")
+    corners = (source, *path)
+    for corner in corners:
+        near(corner, "a point of the drag")
+    returns = mode == "rigid" and corners[0] == corners[-1]
+    if not path or returns or any(a == b for a, b in zip(corners[:-1], corners[1:], strict=True)):
+        raise BadInput("the drag goes nowhere: a point equals the one before", "drag to another place")
+
+
+def nothing_near(means: Float[Tensor, "rows 3"], source: Float[Tensor, " 3"], radius: float) -> BadInput:
+    """The error for a source that has no row around it; `means` are those that might have followed."""
+    away = torch.linalg.vector_norm(means - source, dim=-1).amin()
+    place = ", ".join(f"{x:.4g}" for x in source.tolist())
+    return BadInput(
+        f"nothing lies within {radius:g} of the source ({place}); the nearest row is {away:.3g} away",
+        "move the source or enlarge the radius",
+    )
 
 
 def bridges(

@@ -12,7 +12,10 @@ from maquette.core import Event, Notice, Streams
 from maquette.edit.combine import Paste, Remove, paste, remove
 from maquette.edit.delta import touched
 from maquette.edit.drag import Drag, drag
+from maquette.edit.guided_drag import GuidedDrag, guided_drag
 from maquette.edit.pixels import pixels_outside
+from maquette.edit.refine import Refine, refine
+from maquette.edit.regenerate import Regenerate, regenerate
 from maquette.edit.repaint import Repaint, repaint
 from maquette.edit.scene import Change, Scene
 from maquette.edit.select import Forget, Select, forget, select
@@ -21,7 +24,9 @@ from maquette.edit.values import decoded, encoded
 from maquette.priors import MultiviewPrior
 from maquette.representations import GaussianCloud
 
-Edit = Select | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Repaint
+Worded = Repaint | Regenerate | GuidedDrag | Refine
+"""Those that have words, and draw on a prior; they take long."""
+Edit = Select | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Worded
 
 Value = TypeVar("Value")
 
@@ -79,14 +84,14 @@ def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, Non
     """
     began = time.perf_counter()
     evaluations = 0
-    if isinstance(edit, Repaint):
+    if isinstance(edit, Worded):
         scene.rows(edit.part)  # refused before anything heavy is loaded
         prior = sources.prior
         if prior is None:
             edit = yield from _understood(edit)
             prior = _pocket()
         before = prior.evaluations
-        change = yield from repaint(edit, scene, prior, Streams(sources.seed))
+        change = yield from _guided(edit, scene, prior, sources.seed)
         evaluations = prior.evaluations - before
     else:
         with torch.no_grad():
@@ -110,6 +115,11 @@ def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, Non
         seconds=time.perf_counter() - began,
     )
     return change, report
+
+
+def is_worded(edit: Edit) -> bool:
+    """Whether an edit has words for a prior, takes long, and says how far it is."""
+    return isinstance(edit, Worded)
 
 
 def finished(stream: Generator[Event, None, Value]) -> Value:
@@ -149,7 +159,19 @@ def _change(edit: Edit, scene: Scene, clouds: Mapping[str, GaussianCloud]) -> Ch
             return transformed(edit, scene)
 
 
-def _understood(edit: Repaint) -> Generator[Event, None, Repaint]:
+def _guided(edit: Worded, scene: Scene, prior: MultiviewPrior, seed: int) -> Generator[Event, None, Change]:
+    match edit:
+        case Repaint():
+            return repaint(edit, scene, prior, Streams(seed))
+        case Regenerate():
+            return regenerate(edit, scene, prior, Streams(seed))
+        case GuidedDrag():
+            return guided_drag(edit, scene, prior, Streams(seed))
+        case Refine():
+            return refine(edit, scene, prior, seed)
+
+
+def _understood(edit: Worded) -> Generator[Event, None, Worded]:
     """The edit in words that the pocket prior knows. BadInput for a sentence without a thing that it knows."""
     from maquette.priors.prompts import understand
 

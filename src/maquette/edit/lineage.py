@@ -1,7 +1,7 @@
 """Where the rows of a part come from while density control adds and prunes, and the change that this amounts to.
 
-A part learns as a cloud of its own, beside the rest of its scene, which is a constant: so rows outside have no gradient,
-no moments, and keep every bit. This module does not know what the part learns.
+A part learns as a cloud of its own, beside the rest of its scene, which is a constant: rows outside have no gradient
+and no moments, and keep every bit. This module does not know what the part learns.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Lineage:
         return Lineage(torch.cat([self.parent, parents]), torch.cat([self.continues, fresh]))
 
     def change(self, scene: Scene, rows: Bool[Tensor, " gaussians"], part: GaussianCloud) -> Change:
-        """The scene with `part` in the place of `rows`: old rows first, new ones last, in the parts of their parents."""
+        """The scene with `part` in the place of `rows`: old rows first; new ones in the parts of their parents."""
         outside, part = (~rows).nonzero()[:, 0], part.detach()
         kept = torch.cat([outside, self.parent[self.continues]])
         order = kept.argsort()

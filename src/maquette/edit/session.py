@@ -25,7 +25,10 @@ from maquette.edit.combine import Paste, Remove
 from maquette.edit.delta import backward, difference, forward
 from maquette.edit.drag import Drag
 from maquette.edit.edit import Edit, Report, Sources, changing, finished, from_json, to_json
+from maquette.edit.guided_drag import GuidedDrag
 from maquette.edit.journal import FORMAT, LOCK, LOG, Entry, Lock, append, history, repair_log
+from maquette.edit.refine import Refine
+from maquette.edit.regenerate import Regenerate
 from maquette.edit.repaint import Repaint
 from maquette.edit.scene import ALL, Change, Scene, scene_hash
 from maquette.edit.select import Forget, Select
@@ -182,7 +185,8 @@ class Session:
 
     select, forget, remove, duplicate = method(Select), method(Forget), method(Remove), method(Duplicate)
     move, rotate, stretch, mirror = method(Move), method(Rotate), method(Stretch), method(Mirror)
-    drag, repaint = method(Drag), method(Repaint)
+    drag, guided_drag = method(Drag), method(GuidedDrag)
+    repaint, regenerate, refine = method(Repaint), method(Regenerate), method(Refine)
 
     def paste(self, cloud: GaussianCloud, name: str, **placed: object) -> Report:
         """Keep a cloud and bring it in as the part `name`; `at`, `scale`, `axis` and `degrees` as in `Paste`."""

@@ -20,7 +20,7 @@ from maquette.core.event import Event, Progress, Result, Scalar
 from maquette.core.schedule import Exponential
 from maquette.core.seed import Streams
 from maquette.kernels.density import evaluate
-from maquette.render.field import march
+from maquette.render.field import Field, march
 from maquette.render.gaussians import render_gaussians
 from maquette.representations.field import POCKET, FieldShape, HashField
 from maquette.representations.gaussians import GaussianCloud
@@ -69,6 +69,16 @@ class Distilled(NamedTuple):
     occupancy: OccupancyGrid
 
 
+class Rays(NamedTuple):
+    """Pixels as rays, and what they shall show."""
+
+    origins: Float[Tensor, "rays 3"]
+    directions: Float[Tensor, "rays 3"]
+    color: Float[Tensor, "rays 3"]
+    """sRGB times coverage."""
+    alpha: Float[Tensor, " rays"]
+
+
 def gaussians_to_field(cloud: GaussianCloud, config: FieldFit | None = None, *, seed: int = 0) -> Iterator[Event]:
     """Fit a field to the pictures of a cloud; the result's asset is `Distilled`. Runs on the CPU.
 
@@ -81,11 +91,14 @@ def gaussians_to_field(cloud: GaussianCloud, config: FieldFit | None = None, *, 
     half_size = extent(cloud)
     shape = replace(config.shape, half_size=half_size, sees_direction=cloud.sh_degree > 0)
     field = HashField(shape, generator=streams.generator("field"))
-    support = _support(cloud, half_size, config.cells)
+    support = grown(matter(cloud, half_size, config.cells) > SLACK)
     occupancy = OccupancyGrid(torch.zeros_like(support, dtype=torch.float32), half_size, support)
     step_length = 2 * math.sqrt(3) * half_size / config.samples
 
-    origins, directions, color, alpha = _rays(cloud, views_all_around(config.views, config.size, half_size))
+    camera = views_all_around(config.views, config.size, half_size)
+    with torch.no_grad():
+        seen = render_gaussians(cloud, camera)
+    rays = rays_near(camera, seen.color, seen.alpha)
     draw = streams.generator("rays")
     optimizer = torch.optim.Adam(
         [{"params": [field.table]}, {"params": [*field.density_net.parameters(), *field.color_net.parameters()]}],
@@ -95,14 +108,10 @@ def gaussians_to_field(cloud: GaussianCloud, config: FieldFit | None = None, *, 
     for step in range(config.steps):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate(step)
-        rows = torch.randint(len(origins), (config.rays,), generator=draw)
-        behind = torch.rand(config.rays, 3, generator=draw)
-        seen = march(
-            field, origins[rows], directions[rows], occupancy=occupancy, samples=config.samples, generator=draw
-        )
-        drawn = seen.color + (1 - seen.alpha)[:, None] * behind
-        wanted = color[rows] + (1 - alpha[rows])[:, None] * behind
-        loss = (drawn - wanted).abs().mean() + config.alpha_weight * (seen.alpha - alpha[rows]).abs().mean()
+        loss = ray_loss(
+            field, rays, occupancy, count=config.rays, samples=config.samples, alpha_weight=config.alpha_weight,
+            generator=draw,
+        )  # fmt: skip
         if not math.isfinite(loss.item()):
             raise NonFinite(f"the loss is {loss.item()} at step {step} of the distillation", "lower table_rate")
         optimizer.zero_grad(set_to_none=True)
@@ -141,28 +150,44 @@ def views_all_around(count: int, size: int, half_size: float) -> Camera:
     return orbit(azimuth_deg, elevation_deg, radius=2.2 * half_size / 0.6, size=size)
 
 
-def _support(cloud: GaussianCloud, half_size: float, cells: int) -> Tensor:
-    """The cells that hold matter of the cloud, and their neighbours."""
+def rays_near(
+    camera: Camera, color: Float[Tensor, "views height width 3"], alpha: Float[Tensor, "views height width"]
+) -> Rays:
+    """The pixels on and near the silhouettes of pictures whose `color` is premultiplied."""
+    window = 2 * MARGIN_PX + 1
+    near = torch.nn.functional.max_pool2d(alpha[:, None], window, stride=1, padding=MARGIN_PX)[:, 0] > 1 / 255
+    return Rays(*(rays[near] for rays in camera.rays()), color[near], alpha[near])
+
+
+def ray_loss(
+    field: Field,
+    rays: Rays,
+    occupancy: OccupancyGrid,
+    *,
+    count: int,
+    samples: int,
+    alpha_weight: float,
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """L1 of `count` random rays, each over a background of its own (eq. 7), and of their coverage."""
+    rows = torch.randint(len(rays.origins), (count,), generator=generator)
+    behind = torch.rand(count, 3, generator=generator)
+    seen = march(
+        field, rays.origins[rows], rays.directions[rows], occupancy=occupancy, samples=samples, generator=generator
+    )
+    drawn = seen.color + (1 - seen.alpha)[:, None] * behind
+    wanted = rays.color[rows] + (1 - rays.alpha[rows])[:, None] * behind
+    return (drawn - wanted).abs().mean() + alpha_weight * (seen.alpha - rays.alpha[rows]).abs().mean()
+
+
+def matter(cloud: GaussianCloud, half_size: float, cells: int) -> Float[Tensor, "x y z"]:
+    """The density of the Gaussians, sum o exp(-d^2 / 2), in the middle of each cell of the field's cube."""
     step = 2 * half_size / cells
     scales = (cloud.scales.square() + (0.5 * step) ** 2).sqrt()  # nothing slips through between the centres
     origin = torch.full((3,), step / 2 - half_size)
-    matter = evaluate(
+    return evaluate(
         cloud.means, cloud.quats, scales, cloud.opacities, origin=origin, step=step, shape=(cells, cells, cells)
     )
-    return grown(matter > SLACK)
-
-
-def _rays(
-    cloud: GaussianCloud, camera: Camera
-) -> tuple[
-    Float[Tensor, "rays 3"], Float[Tensor, "rays 3"], Float[Tensor, "rays 3"], Float[Tensor, " rays"]
-]:  # fmt: skip
-    """Origins, directions, premultiplied color and alpha of the pixels on and near the cloud's silhouettes."""
-    with torch.no_grad():
-        seen = render_gaussians(cloud, camera)
-    window = 2 * MARGIN_PX + 1
-    near = torch.nn.functional.max_pool2d(seen.alpha[:, None], window, stride=1, padding=MARGIN_PX)[:, 0] > 1 / 255
-    return (*(rays[near] for rays in camera.rays()), seen.color[near], seen.alpha[near])
 
 
 def _pruned(
