@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from maquette.apps import cli
+from maquette.apps.prior import Source
 from maquette.core import BadInput, NonFinite, Notice, Progress, Result
 from maquette.training.recipes import RECIPES, load_recipe
 
@@ -130,8 +131,8 @@ def test_options_reach_the_machinery_and_the_files_are_listed(run_of, capsys):
     words = ["generate", "a  red apple", "--seed", "3", "--set", "steps=600", "--set", "loss=l2", "--device", "cpu"]
     assert cli.run(words) == 0
     said = capsys.readouterr()
-    options = {"image": None, "pipeline": "im3d", "prior": "pocket", "device": "cpu"}
-    options["overrides"] = {"quality": "standard", "steps": 600, "loss": "l2"}
+    options = {"image": None, "pipeline": "im3d", "prior": Source(), "device": "cpu"}
+    options |= {"overrides": {"quality": "standard", "steps": 600, "loss": "l2"}, "best_of": 1}
     assert f"a red apple 3 {options}" in " ".join(said.err.split())
     assert said.out.split() == [os.path.join("out", "a-red-apple-3", "asset.ply"), "2", "KiB"]
 

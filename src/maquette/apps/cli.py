@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction, arg
 
 from maquette.apps.compare import compare
-from maquette.core.errors import BadInput, MaquetteError
+from maquette.core.errors import BadInput, MaquetteError, Unsupported
 from maquette.core.inputs import check_prompt, check_seed
 
 Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")]
@@ -29,7 +29,11 @@ def generate(
     image: Path | None = None,
     pipeline: str = "im3d",
     prior: str = "pocket",
+    revision: str | None = None,
+    offline: bool = False,
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None,
     seed: int = 0,
+    best_of: int = 1,
     out: Path | None = None,
     session: Path | None = None,
     device: str | None = None,
@@ -43,8 +47,13 @@ def generate(
         prompt: What to make, for example "a red apple".
         image: A picture to start from instead.
         pipeline: The method: im3d, ge3d or lucid; the last two read words only.
-        prior: Where the knowledge comes from: pocket, a diffusers folder, or a hub id.
+        prior: Where the knowledge comes from: pocket, a diffusers folder, or a hub id. Priors over single images work
+            with ge3d and lucid, at the published settings.
+        revision: Of a hub id: a branch, a tag, or a commit, which pins it.
+        offline: Use only what is on this machine.
+        dtype: Of the prior's weights; its own choice for the device if left out.
         seed: The same seed makes the same asset.
+        best_of: Make so many, with this seed and those after it, and keep the one most like the words.
         out: The folder for the files; out/NAME-OF-THE-THING if left out.
         session: Begin an edit session of the asset in this folder too, for `maquette edit`.
         device: cpu or cuda; the best one present if left out.
@@ -57,8 +66,11 @@ def generate(
     check_seed(seed)
     if image is not None and not image.is_file():
         raise BadInput(f"there is no picture {image}", "check the path")
+    from maquette.apps.prior import Source
     from maquette.core.files import prepare_folder
 
+    source = Source(prior, revision, offline, dtype)
+    source.family()  # what is missing is said before seconds of imports
     folder = out or Path("out") / _folder_name(prompt or image.stem, seed)
     is_new = not os.path.exists(folder)
     if session is not None:
@@ -74,24 +86,25 @@ def generate(
         prompt or None,
         image=image,
         pipeline=pipeline,
-        prior=prior,
+        prior=source,
         seed=seed,
         out=folder,
         device=device,
         overrides=values,
+        best_of=best_of,
     )
     try:
         result = follow(events, as_json=json)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done so far is kept in {folder}; the same command continues it") from None
-    except BadInput:  # found after the first look, such as a prompt without a known word: leave no trace
+    except (BadInput, Unsupported):  # found after the first look, such as a prompt without a known word: leave no trace
         if is_new and not any(folder.iterdir()):
             folder.rmdir()
         raise
     if session is not None:
         from maquette.edit import Session
 
-        Session.create(session, result.asset, seed=seed).close()
+        Session.create(session, result.asset, seed=result.report["seed"]).close()
     if not json:
         _list_files(folder)
         if session is not None:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import torch
 
 from maquette import __version__, io
 from maquette.apps.override import overridden
+from maquette.apps.prior import Source
 from maquette.core import BadInput, Event, Notice, Progress, Result, Unsupported, prepare_folder, turntable
 from maquette.core.device import pick_device
 from maquette.core.files import atomic_write
 from maquette.core.inputs import check_prompt, check_seed
 from maquette.pipelines import PIPELINES
+from maquette.priors.hub import commit_of
 from maquette.representations import GaussianCloud, Mesh
 
 REFERENCE_FILL = 0.62  # of the frame: how large objects of unit size appear to the pocket prior
@@ -53,22 +56,31 @@ def generate(
     *,
     image: str | Path | None = None,
     pipeline: str = "im3d",
-    prior: str = "pocket",
+    prior: str | Path = "pocket",
+    revision: str | None = None,
+    is_offline: bool = False,
+    dtype: str | None = None,
     seed: int = 0,
+    best_of: int = 1,
     out: str | Path | None = None,
     device: str | None = None,
     **overrides: object,
 ) -> Asset:
     """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
 
-    `pipeline` is a name in `maquette.pipelines.PIPELINES`. `overrides` are `quality` ("standard", "paper", "tiny") or
-    fields of its configuration. With `out`, the files of `maquette generate` are written there as well. Raises BadInput
-    for what cannot be understood, Unsupported for a picture where the pipeline reads only words.
+    `pipeline` is a name in `maquette.pipelines.PIPELINES`; `prior`, `revision`, `is_offline` and `dtype` are those of
+    `Source`. With `best_of` so many seeds from `seed` on are tried and the best one is kept, see `best`. `overrides`
+    are `quality` ("standard", "paper", "tiny") or fields of its configuration. With `out`, the files of `maquette
+    generate` are written there as well. Raises BadInput for what cannot be understood, Unsupported for a picture where
+    the pipeline reads only words.
     """
+    from maquette.apps.best import best
+
     result = None
-    events = make(
-        prompt or None, image=None if image is None else Path(image), pipeline=pipeline, prior=prior, seed=seed,
-        device=device, overrides=overrides, out=None if out is None else Path(out),
+    events = best(
+        prompt or None, count=best_of, image=None if image is None else Path(image), pipeline=pipeline,
+        prior=Source(str(prior), revision, is_offline, dtype), seed=seed, device=device, overrides=overrides,
+        out=None if out is None else Path(out),
     )  # fmt: skip
     for event in events:
         result = event if isinstance(event, Result) else result
@@ -80,16 +92,20 @@ def generate_to_folder(
     *,
     image: Path | None,
     pipeline: str,
-    prior: str,
+    prior: str | Source,
     seed: int,
     out: Path,
     device: str | None,
     overrides: dict,
+    best_of: int = 1,
 ) -> Iterator[Event]:
-    """`make` with its files in `out`; ends in `Result(cloud, report)`."""
-    for event in make(
-        prompt, image=image, pipeline=pipeline, prior=prior, seed=seed, device=device, overrides=overrides, out=out
-    ):
+    """The best of `best_of` seeds with its files in `out`; ends in `Result(cloud, report)`."""
+    from maquette.apps.best import best
+
+    for event in best(
+        prompt, count=best_of, image=image, pipeline=pipeline, prior=prior, seed=seed, device=device,
+        overrides=overrides, out=out,
+    ):  # fmt: skip
         yield Result(event.asset.cloud, event.report) if isinstance(event, Result) else event
 
 
@@ -98,7 +114,7 @@ def make(
     *,
     image: Path | None,
     pipeline: str,
-    prior: str,
+    prior: str | Source,
     seed: int,
     device: str | None,
     overrides: dict,
@@ -106,10 +122,12 @@ def make(
 ) -> Iterator[Event]:
     """Understand, load, run the pipeline, make the mesh, write the files; ends in `Result(Asset, report)`.
 
-    With `out` the run keeps its state in `out/.state` until it is complete, so a killed run continues.
+    A prior with the pocket prior's vocabulary is told what was understood, every other one the prompt as it is. With
+    `out` the run keeps its state in `out/.state` until it is complete, so a killed run continues.
     """
     from maquette.priors.prompts import understand
 
+    source = Source(prior) if isinstance(prior, str) else prior
     check_seed(seed)
     if pipeline not in PIPELINES:
         raise Unsupported(f"there is no pipeline {pipeline!r}", f"choose one of {', '.join(PIPELINES)}")
@@ -117,29 +135,35 @@ def make(
         raise Unsupported(f"{pipeline} makes things from words alone", "leave the picture out, or choose im3d")
     if not prompt and image is None:
         check_prompt(prompt or "")
+    family = source.family()
+    config = configured(overrides, pipeline, is_image_prior=not family.is_multiview)
     clock = _Clock()
-    words = None
-    if prompt:
-        words = understand(check_prompt(prompt))
+    words, said = None, check_prompt(prompt) if prompt else ""
+    if prompt and family.has_pocket_words:
+        words = understand(said)
+        said = words.understood
         if words.notice:
             yield Notice(words.notice)
-    picture = None if image is None else _subject(image, out)
+    picture = None if image is None else subject(image, out)
     if out is not None:
         prepare_folder(out)
 
-    from maquette.priors.multiview import POCKET, load_multiview
+    from maquette.priors.load import described, load_prior
 
-    config = configured(overrides, pipeline)
     target = pick_device(device)
     yield Progress("load", 0, 1)
-    views = load_multiview(POCKET if prior == "pocket" else prior, device=target)
+    views = load_prior(
+        source.name, revision=source.revision, is_offline=source.is_offline, device=target,
+        dtype=None if source.dtype is None else getattr(torch, source.dtype),
+    )  # fmt: skip
     options = _pictured(picture, target) if pipeline in FROM_PICTURES else {}
     yield Progress("load", 1, 1)
+    if source.name != "pocket":
+        yield Notice(f"loaded {source.name}: {described(views)}")
     clock.stop("load")
     for event in importlib.import_module(PIPELINES[pipeline]).run(
-        config, views, prompt=words.understood if words else "", seed=seed,
-        checkpoint=None if out is None else out / ".state", **options,
-    ):  # fmt: skip
+        config, views, prompt=said, seed=seed, checkpoint=None if out is None else _state(out, source), **options
+    ):
         if isinstance(event, Result):
             made, report = event.asset, event.report
         else:
@@ -153,10 +177,9 @@ def make(
     cloud, mesh = shapes_of(made, fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
-    report = report | {
-        "prompt": prompt, "understood": words.understood if words else None, "image": str(image) if image else None,
-        "prior": prior, "device": str(target), "config": dataclasses.asdict(config),
-        "faces": len(mesh.faces), "versions": _versions(),
+    report = report | depends_on(prompt, image, pipeline, source, seed, config) | {
+        "understood": words.understood if words else None, "commit": commit_of(source.name, source.revision),
+        "loaded": described(views), "device": str(target), "faces": len(mesh.faces),
     }  # fmt: skip
     if out is not None:
         yield Progress("files", 0, 1)
@@ -168,21 +191,50 @@ def make(
     if out is not None:
         with atomic_write(out / "run.json", "w") as file:
             file.write(json.dumps(report, indent=2, default=str) + "\n")
-        for state in (out / ".state").glob("*.safetensors"):
+        for state in (out / ".state").iterdir():
             state.unlink()
         (out / ".state").rmdir()
     yield Result(Asset(cloud, mesh, report), report)
 
 
-def configured(overrides: dict, pipeline: str = "im3d") -> Any:
-    """The pipeline's configuration for `quality` and single values; raises BadInput for a wrong name or type."""
+def configured(overrides: dict, pipeline: str = "im3d", *, is_image_prior: bool = False) -> Any:
+    """The pipeline's configuration for `quality` and single values; raises BadInput for a wrong name or type.
+
+    Priors over single images take the published numbers as their standard, and words for sides at any quality.
+    """
     module = importlib.import_module(PIPELINES[pipeline])
     presets = {"standard": module.DEFAULT, "paper": module.PAPER, "tiny": module.TINY}
+    if is_image_prior:
+        if not hasattr(module.PAPER, "view_words"):
+            raise Unsupported(
+                f"{pipeline} draws sets of views with their cameras, and this prior knows single images",
+                "choose --pipeline lucid or ge3d, which say the side in words",
+            )
+        tiny = dataclasses.replace(module.TINY, view_words=True, negative=module.PAPER.negative)
+        presets = {"standard": module.PAPER, "paper": module.PAPER, "tiny": tiny}
     values = dict(overrides)
     quality = values.pop("quality", "standard")
     if quality not in presets:
         raise BadInput(f"there is no quality {quality!r}", f"choose one of {', '.join(presets)}")
     return overridden(presets[quality], values)
+
+
+def depends_on(
+    prompt: str | None, image: Path | None, pipeline: str, source: Source, seed: int, config: Any
+) -> dict[str, Any]:
+    """What decides which asset is made, besides the machine: a part of the report."""
+    return {
+        "prompt": prompt,
+        "image": None if image is None else str(image),
+        "image_hash": None if image is None else blake2b(image.read_bytes(), digest_size=8).hexdigest(),
+        "pipeline": pipeline,
+        "prior": source.name,
+        "revision": source.revision,
+        "dtype": source.dtype,
+        "seed": seed,
+        "config": dataclasses.asdict(config),
+        "versions": _versions(),
+    }
 
 
 def _pictured(picture: torch.Tensor | None, device: torch.device) -> dict:
@@ -194,7 +246,7 @@ def _pictured(picture: torch.Tensor | None, device: torch.device) -> dict:
     return {"encoder": encoder, "image": picture, "estimate_elevation": estimate}
 
 
-def _subject(path: Path, out: Path | None) -> torch.Tensor:
+def subject(path: Path, out: Path | None) -> torch.Tensor:
     """The object of a picture, framed on white as the prior expects it: (128, 128, 4)."""
     picture = io.load_image(path)
     alpha = io.matte(picture)
@@ -204,6 +256,21 @@ def _subject(path: Path, out: Path | None) -> torch.Tensor:
         prepare_folder(out)
         io.save_image(out / "reference.png", torch.cat([framed, mask[..., :1]], dim=-1))
     return torch.cat([framed, mask[..., :1]], dim=-1)
+
+
+def _state(out: Path, source: Source) -> Path:
+    """The folder of a run's state; `BadInput` where a run with another prior was stopped."""
+    folder = prepare_folder(out / ".state")
+    told = json.dumps({"prior": source.name, "revision": source.revision, "dtype": source.dtype})
+    file = folder / "prior.json"
+    if file.is_file() and file.read_text(encoding="utf-8") != told:
+        raise BadInput(
+            f"{out} holds a run that was stopped, with the prior {file.read_text(encoding='utf-8')}",
+            "continue with that one, or choose another folder",
+        )
+    with atomic_write(file, "w") as opened:
+        opened.write(told)
+    return folder
 
 
 @torch.no_grad()

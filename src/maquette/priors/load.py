@@ -112,11 +112,10 @@ def _read(
     with quiet_loading():
         for name, kind in classes.items():
             options = {}
-            if issubclass(kind, torch.nn.Module):
-                options = {
-                    "use_safetensors": True,
-                    "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": dtype,
-                }
+            if issubclass(kind, PreTrainedModel):
+                options = {"use_safetensors": True, "dtype": dtype}
+            elif issubclass(kind, torch.nn.Module):  # of diffusers, whose thrifty way of loading takes another package
+                options = {"use_safetensors": True, "torch_dtype": dtype, "low_cpu_mem_usage": False}
             try:
                 parts[name] = kind.from_pretrained(folder, subfolder=name, local_files_only=True, **options)
             except OSError as error:
