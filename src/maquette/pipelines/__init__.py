@@ -4,6 +4,7 @@ PIPELINES = {
     "im3d": "maquette.pipelines.im3d",
     "ge3d": "maquette.pipelines.ge3d",
     "lucid": "maquette.pipelines.lucid",
+    "interactive3d": "maquette.pipelines.interactive3d",
     "dreamgaussian": "maquette.pipelines.dreamgaussian",
     "gaussiandreamer": "maquette.pipelines.gaussiandreamer",
     "gsgen": "maquette.pipelines.gsgen",
