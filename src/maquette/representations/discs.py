@@ -6,8 +6,7 @@ import torch
 
 from maquette.core.errors import BadInput
 from maquette.core.rotation import matrix_to_quat, normalize
-from maquette.kernels.splat3d.spherical_harmonics import SH_C0
-from maquette.representations.gaussians import GaussianCloud
+from maquette.representations.gaussians import SH_C0, GaussianCloud
 from maquette.representations.mesh import Mesh
 from maquette.representations.surface import spread_over, surface_color
 
