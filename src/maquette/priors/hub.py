@@ -51,7 +51,8 @@ KNOWN = {
     "stabilityai/stable-diffusion-xl-base-1.0": ("about 14 GB in float32", "CreativeML OpenRAIL++-M"),
     "PixArt-alpha/PixArt-XL-2-512x512": ("about 22 GB in float32", "OpenRAIL++"),
     "PixArt-alpha/PixArt-XL-2-1024-MS": ("about 22 GB in float32", "OpenRAIL++"),
-    "DeepFloyd/IF-I-XL-v1.0": ("about 37 GB in float32", "DeepFloyd IF licence, to be accepted on its page"),
+    "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": ("about 22 GB in float32", "OpenRAIL++"),
+    "DeepFloyd/IF-I-XL-v1.0": ("about 36 GB in float32", "DeepFloyd IF licence, to be accepted on its page"),
     "stabilityai/stable-video-diffusion-img2vid": (
         "about 9 GB in float32",
         "Stability AI's, to be accepted on its page",
