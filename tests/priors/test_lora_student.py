@@ -41,6 +41,15 @@ def test_it_begins_as_its_teacher_bit_for_bit(prior, words):
         student.denoise(LATENTS, T, words[0].positive, CAMERA, guidance=7.5)
 
 
+def test_a_teacher_in_half_precision_has_a_student_that_learns_in_full(checkpoint):
+    prior = load_latent_unet(checkpoint("sd"), dtype=torch.bfloat16)
+    student, words = LoraStudent(prior), [Wording(prior.condition("a red apple"))] * 2
+    assert torch.equal(said(student, words), said(prior, words))
+    assert {weight.dtype for weight in student.transformer.parameters()} == {torch.float32}
+    student.learn(student_loss(LATENTS, student, words, CAMERA, T, NOISE))
+    assert not torch.equal(said(student, words), said(prior, words))
+
+
 def test_at_the_start_vsd_is_sds_with_guidance_less_sds_without(prior, words):
     where = (CAMERA, T, NOISE)
     push = vsd(LATENTS, prior, LoraStudent(prior), words, words, *where, scale=7.5).gradient

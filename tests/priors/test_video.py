@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from maquette.core import orbit, turntable
+from maquette.core import Result, orbit, turntable
 from maquette.core.errors import BadInput
 from maquette.diffusion import ddim, karras_table, sigma_of
 from maquette.models.video_unet import predict_frames, sinusoids
+from maquette.pipelines import im3d
 from maquette.priors import MultiviewPrior
+from maquette.priors.analytic import RandomPyramid
 from maquette.priors.video import VideoPrior, load_video
 
 SIZE, FRAMES = 64, 4
@@ -178,6 +180,13 @@ def test_guidance_grows_over_frames(priors):
     torch.testing.assert_close(guided, without + scales * (with_it - without))
     assert (with_it - without).abs().max() > 1e-3, "the picture is heard"
     assert prior.evaluations % 2 == 0
+
+
+def test_a_pipeline_runs_on_its_views(priors):
+    prior = priors["sv3d_p"]
+    before = prior.evaluations
+    events = list(im3d.run(im3d.TINY, prior, RandomPyramid(), prompt="", image=PICTURE))
+    assert isinstance(events[-1], Result) and prior.evaluations - before == events[-1].report["evaluations"] == 6
 
 
 def test_what_is_no_such_video_model_is_refused(priors):

@@ -31,6 +31,7 @@ class LoraStudent:
         self.image_size, self.latent_shape, self.device = teacher.image_size, teacher.latent_shape, teacher.device
         self.alphas_cumprod, self.predicts, self.evaluations = teacher.alphas_cumprod, teacher.predicts, 0
         self.condition, self.encode, self.decode = teacher.condition, teacher.encode, teacher.decode
+        self._dtype = teacher.unet.dtype  # the student's own answer may be that of its adapters, which are float32
         draw = Streams(seed).generator("adapters")
         self.unet, adapters = adapt(teacher.unet, rank=rank, generator=draw)
         self.unet.class_embedding = PoseEmbedding(teacher.unet.time_embedding.linear_2.out_features, draw)
@@ -53,11 +54,11 @@ class LoraStudent:
             raise Unsupported(f"a student with guidance {guidance}", "guide its teacher; a student is asked with 1")
         level = max(level_of(t, len(self.alphas_cumprod)), 0)
         self.evaluations += 1
-        dtype, noisy = self.unet.dtype, latents.float()
-        words = condition.text.expand(len(latents), -1, -1).to(dtype)
+        noisy = latents.float()
+        words = condition.text.expand(len(latents), -1, -1).to(self._dtype)
         poses = camera.world_from_camera.to(self.device).flatten(1)
-        said = self.unet(noisy.to(dtype), level, encoder_hidden_states=words, class_labels=poses).sample.float()
-        return X0_FROM[self.predicts](noisy, said, float(self.alphas_cumprod[level]))
+        said = self.unet(noisy.to(self._dtype), level, encoder_hidden_states=words, class_labels=poses).sample
+        return X0_FROM[self.predicts](noisy, said.float(), float(self.alphas_cumprod[level]))
 
     def learn(self, loss: Float[Tensor, ""]) -> None:
         """One step of AdamW down the gradient of `loss`."""

@@ -137,7 +137,7 @@ def six_cameras(
     reference: Camera, *, elevations_deg: tuple[float, float] = V1_2, fov_deg: float = FOV_DEG, size: int = 320
 ) -> Camera:
     """The cameras of the six views around a picture seen by `reference`, as far away as it."""
-    azimuth = orbit_angles(reference)[0][0, 0].rad2deg() + torch.tensor(AZIMUTHS)
+    azimuth = orbit_angles(reference)[0][0, 0].rad2deg() + reference.position.new_tensor(AZIMUTHS)
     radius = float(reference.position[0].norm())
     return orbit(azimuth, torch.tensor(elevations_deg * ROWS), radius=radius, fov_deg=fov_deg, size=size)
 
