@@ -7,6 +7,9 @@ other edits. All else of the scene stands still. This module does not know which
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from maquette.core import Event, Preview, Progress, Streams
 from maquette.core.errors import BadInput
 from maquette.edit.guided import (
@@ -51,19 +54,24 @@ def regenerate(edit: Regenerate, scene: Scene, prior: MultiviewPrior, draw: Stre
     NonFinite if the prior gives no numbers.
     """
     rows = scene.rows(edit.part)
-    learner = Learner.of(scene.cloud, rows)
-    nothing = scene.cloud.select(slice(0, 0))
     loss = Interactive(
-        prior, Wording(prior.condition(edit.prompt)), nothing, scene.cloud.select(~rows),
+        prior, Wording(prior.condition(edit.prompt)), scene.cloud.select(slice(0, 0)), scene.cloud.select(~rows),
         Wording(prior.condition(edit.whole)) if edit.whole else None, edit.times, edit.guidance,
     )  # fmt: skip
-    rates, control = default_rates(edit.steps), default_control(edit.steps)
-    for step in range(edit.steps):
+    return (yield from descended(loss, scene, rows, edit.steps, draw))
+
+
+def descended(
+    loss: Interactive, scene: Scene, rows: Bool[Tensor, " gaussians"], steps: int, draw: Streams
+) -> Generator[Event, None, Change]:
+    """`rows` of the scene after so many steps under a loss of words."""
+    learner, rates, control = Learner.of(scene.cloud, rows), default_rates(steps), default_control(steps)
+    for step in range(steps):
         pushed = loss.push(learner.cloud, step, draw, "regenerate")
         pushed.loss.backward()
         check_gradients(learner.cloud, step, "regeneration")
         learner, _ = learner.stepped(pushed, rates, control, step, draw.generator(f"density/{step}"))
         if step % PREVIEW_EVERY == 0:
             yield Preview(step, pushed.seen.color.detach().clamp(0, 1))
-        yield Progress("regenerate", step + 1, edit.steps)
+        yield Progress("regenerate", step + 1, steps)
     return learner.lineage.change(scene, rows, learner.cloud)

@@ -1,6 +1,6 @@
 """Interactive3D: generate Gaussians, edit them while they grow, then work the thing out on a hash field.
 
-Liu et al., CVPR 2024 (arXiv 2404.16510). Stage I descends Gaussians under a multi-view prior; edits arrive between its
+Dong et al., CVPR 2024 (arXiv 2404.16510). Stage I descends Gaussians under a multi-view prior; edits arrive between its
 steps, from a script or from a person, and the run goes on from what they left. Stage II refines parts on a field with
 tables of their own. This module does not know which prior it has, what an edit does, or where the asset goes.
 """
