@@ -157,11 +157,11 @@ def _crossings(
     """
     a, b = screen[edges.ends].unbind(1)
     run = b - a
-    owner = torch.repeat_interleave(torch.arange(len(a)), edges.first.diff())
+    owner = torch.repeat_interleave(torch.arange(len(a), device=a.device), edges.first.diff())
     to_corner = screen[edges.opposite] - a[owner]
     turn = run[owner, 0] * to_corner[:, 1] - run[owner, 1] * to_corner[:, 0]
     side = turn.sign() * in_front[edges.opposite]
-    none = torch.zeros(len(a), dtype=side.dtype)
+    none = torch.zeros(len(a), dtype=side.dtype, device=side.device)
     low = none.scatter_reduce(0, owner, side, "amin")
     high = none.scatter_reduce(0, owner, side, "amax")  # both start from 0, so edges without a side are left out
     upright = run[:, 1].abs() > run[:, 0].abs() if axis else run[:, 1].abs() >= run[:, 0].abs()
@@ -169,8 +169,7 @@ def _crossings(
     is_left_inside = (low + high) * run[:, 1].sign() > 0
 
     height, width = index.shape
-    lines = torch.arange(height)
-    centre = lines.to(screen) + 0.5
+    centre = torch.arange(height, dtype=screen.dtype, device=screen.device) + 0.5
     top, bottom = torch.minimum(a[:, 1], b[:, 1]), torch.maximum(a[:, 1], b[:, 1])
     edge, line = (usable[:, None] & (top[:, None] <= centre) & (centre < bottom[:, None])).nonzero(as_tuple=True)
     share = (centre[line] - a[edge, 1]) / run[edge, 1]
@@ -185,10 +184,9 @@ def _crossings(
     kept &= z_edge < depth[line, outside]
     t = torch.where(is_left_inside, across - (left + 0.5), left + 1.5 - across)
 
-    pair = line * width + left
-    order = [i for i in torch.argsort(-t, stable=True).tolist() if kept[i]]
-    best: dict[int, int] = {}
-    for i in order:
-        best.setdefault(int(pair[i]), i)
-    chosen = torch.tensor(sorted(best.values()), dtype=torch.long)
+    line, left, t, is_left_inside, edge = (x[kept] for x in (line, left, t, is_left_inside, edge))
+    order = torch.argsort(-t, stable=True)
+    order = order[torch.argsort((line * width + left)[order], stable=True)]
+    _, count = torch.unique_consecutive((line * width + left)[order], return_counts=True)
+    chosen = order[count.cumsum(0) - count]
     return line[chosen], left[chosen], is_left_inside[chosen], edge[chosen]
