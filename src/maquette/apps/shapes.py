@@ -4,7 +4,7 @@ import torch
 
 from maquette.core import Camera
 from maquette.render import render_field
-from maquette.representations import GaussianCloud, Mesh, field_to_mesh, gaussians_to_mesh, texture
+from maquette.representations import GaussianCloud, Mesh, clean_mesh, field_to_mesh, gaussians_to_mesh, texture
 from maquette.representations.discs import mesh_to_gaussians
 from maquette.training.gaussians_to_field import Distilled
 from maquette.training.surface_descent import Painted
@@ -16,8 +16,8 @@ DISCS = 40_000
 def shapes_of(made: GaussianCloud | Distilled | Painted, views: Camera) -> tuple[GaussianCloud, Mesh]:
     """Both shapes of an asset; `views` are cameras from which it is known to look right.
 
-    The mesh of a field is where its density has the silhouettes that it shows; Gaussians of fields and meshes are discs
-    on the mesh. Raises BadInput if there is no surface.
+    The mesh of a field is where its density has the silhouettes that it shows; a surface is cleaned, and its field
+    paints it anew. Gaussians of fields and surfaces are discs on the mesh. Raises BadInput if there is no surface.
     """
     if isinstance(made, GaussianCloud):
         return made, gaussians_to_mesh(made, views=views)
@@ -29,6 +29,6 @@ def shapes_of(made: GaussianCloud | Distilled | Painted, views: Camera) -> tuple
     else:
         paint = made.paint.to("cpu")
         with torch.no_grad():
-            mesh = texture.unwrap(made.mesh.to("cpu"), TEXTURE_SIZE)
+            mesh, _ = clean_mesh(made.mesh, texture_size=TEXTURE_SIZE)
             mesh = texture.paint(mesh, lambda points, normals: paint(points, -normals)[1], size=TEXTURE_SIZE)
     return mesh_to_gaussians(mesh, count=DISCS), mesh

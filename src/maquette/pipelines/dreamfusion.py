@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maquette.core import BadInput, Constant, Event, Exponential, Linear, Result, Streams, prepare_folder, turntable
+from maquette.core import (
+    BadInput,
+    Constant,
+    Event,
+    Exponential,
+    Linear,
+    Result,
+    Steps,
+    Streams,
+    prepare_folder,
+    turntable,
+)
 from maquette.diffusion import TimeRange
 from maquette.guidance import Distillation, sds
 from maquette.guidance.distillation import Latents
 from maquette.kernels.hashgrid import GridShape
 from maquette.priors import MultiviewPrior
-from maquette.representations.field import POCKET, FieldShape
+from maquette.representations.field import FieldShape
 from maquette.training.descent import Moment, said
 from maquette.training.field_descent import Light, Loop, distill
 from maquette.training.gaussians_to_field import Distilled
@@ -64,20 +75,24 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    iterations=400,
+    iterations=250,
     view_words=False,
-    guidance=7.5,
+    guidance=5.0,
     times=(0.02, 0.98, 0.5),
-    shape=FieldShape(POCKET.grid, hidden=32, sees_direction=False, activation="softplus", blob=10.0),
+    shape=FieldShape(
+        GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
+        activation="softplus", blob=3.0,
+    ),
     learned_background=False,
     loop=Loop(
-        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(64), samples=64,
-        rates=Rates(table=Exponential(2e-2, 2e-3, 400), networks=Exponential(5e-3, 1e-3, 400)),
-        penalties=Penalties(orientation=Linear(0.1, 1.0, 200), opacity=Constant(0.0)),
+        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Steps((48, 64), (150,)), samples=64,
+        rates=Rates(Exponential(2e-2, 2e-3, 250), Exponential(5e-3, 1e-3, 250)),
+        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
         light=Light(unlit_steps=100, textureless=0.1), pace=Pace(50, 50),
     ),
 )  # fmt: skip
-"""Sized to the pocket prior: sets of four views, no words for sides, white behind, a low guidance scale."""
+"""Sized to the pocket prior: sets of four views, no words for sides, white behind, a low guidance scale, a coarse grid
+without the cells that would only hold noise, and a flat ball, whose surroundings can still learn."""
 TINY = Config(
     iterations=4, view_words=False, learned_background=False,
     shape=FieldShape(

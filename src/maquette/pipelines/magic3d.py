@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maquette.core import BadInput, Constant, Event, Exponential, Linear, Result, Streams, prepare_folder, turntable
+from maquette.core import (
+    BadInput,
+    Constant,
+    Event,
+    Exponential,
+    Linear,
+    Result,
+    Steps,
+    Streams,
+    prepare_folder,
+    turntable,
+)
 from maquette.diffusion import TimeRange
 from maquette.guidance import Distillation, sds
 from maquette.guidance.distillation import Latents, Weighting
 from maquette.kernels.hashgrid import GridShape
 from maquette.priors import MultiviewPrior
-from maquette.representations.field import POCKET, FieldShape
+from maquette.representations.field import FieldShape
 from maquette.representations.sdf_grid import from_density
 from maquette.representations.tets import TetField
 from maquette.training import field_descent, surface_descent
@@ -83,15 +94,18 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    coarse=Stage(250, (0.02, 0.98, 0.5), "variance", guidance=6.0),
+    coarse=Stage(250, (0.02, 0.98, 0.5), "variance", guidance=5.0),
     fine=Stage(150, (0.02, 0.5, 0.3), "variance", guidance=4.0),
     view_words=False,
-    shape=FieldShape(POCKET.grid, hidden=32, sees_direction=False, activation="softplus", blob=3.0),
+    shape=FieldShape(
+        GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
+        activation="softplus", blob=3.0,
+    ),
     learned_background=False,
     loop=Loop(
         cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
         rates=Rates(table=Exponential(2e-2, 2e-3, 250), networks=Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0)),
+        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
         light=Light(unlit_steps=100, textureless=0.1, is_soft=True, around="axis"), pace=Pace(50, 50),
     ),
     cells=48,

@@ -32,7 +32,7 @@ from maquette.priors.latent_unet import LatentUnetPrior
 from maquette.priors.lora_student import LoraStudent
 from maquette.priors.multiview import MultiviewLatentPrior
 from maquette.priors.student import Learns, Student
-from maquette.representations.field import POCKET, FieldShape
+from maquette.representations.field import FieldShape
 from maquette.representations.sdf_grid import from_density
 from maquette.representations.tets import TetField
 from maquette.training import field_descent, surface_descent
@@ -139,24 +139,29 @@ class Config:
     @property
     def resolution(self) -> int:
         """Side of the last renderings, px."""
-        return self.painting.resolution if self.texture.iterations else round(self.loop.resolution(self.fields.iterations))
+        return (
+            self.painting.resolution if self.texture.iterations else round(self.loop.resolution(self.fields.iterations))
+        )
 
 
 PAPER = Config()
 """The published numbers, as threestudio has them."""
 _CAMERAS = Around(elevation_deg=(0.0, 30.0))
 DEFAULT = Config(
-    fields=Stage(250, 4.0),
+    fields=Stage(250, 2.0),
     geometry=Stage(100, 4.0, (0.02, 0.5, 0.5)),
-    texture=Stage(100, 4.0, (0.02, 0.5, 0.5)),
+    texture=Stage(100, 2.0, (0.02, 0.5, 0.5)),
     view_words=False,
-    student_rate=3e-4,
-    shape=FieldShape(POCKET.grid, hidden=32, sees_direction=False, activation="softplus", blob=3.0),
+    student_rate=1e-3,
+    shape=FieldShape(
+        GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
+        activation="softplus", blob=3.0,
+    ),
     learned_background=False,
     loop=Loop(
-        cameras=_CAMERAS, resolution=Constant(48), samples=64,
+        cameras=_CAMERAS, resolution=Steps((48, 64), (150,)), samples=64,
         rates=Rates(table=Exponential(2e-2, 2e-3, 250), networks=Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Constant(0.0), Constant(0.0)), light=None, pace=Pace(50, 50),
+        penalties=Penalties(Constant(0.0), Constant(0.0), Steps((0.0, 100.0), (150,))), light=None, pace=Pace(50, 50),
     ),
     cells=48,
     sculpting=SurfaceLoop(

@@ -1,0 +1,49 @@
+import torch
+
+from maquette.apps.shapes import shapes_of
+from maquette.core import Streams, turntable
+from maquette.kernels.hashgrid import GridShape
+from maquette.render import render_field, render_gaussians, render_mesh
+from maquette.representations.field import FieldShape, HashField
+from maquette.representations.occupancy import OccupancyGrid
+from maquette.representations.sdf_grid import from_density
+from maquette.representations.tets import grid_to_mesh
+from maquette.training.gaussians_to_field import Distilled
+from maquette.training.surface_descent import Painted
+
+VIEWS = turntable(4, 15.0, size=160)
+FIELD = HashField(
+    FieldShape(
+        GridShape(levels=3, base=4, finest=16, log2_entries=10), hidden=8, sees_direction=False,
+        activation="softplus", blob=400.0,
+    ),
+    generator=Streams(0).generator("field"),
+)  # fmt: skip
+WHITE = torch.ones(3)
+
+
+def agree(cloud, mesh, alpha, color):
+    discs = render_gaussians(cloud, VIEWS, background=WHITE)
+    faces = render_mesh(mesh, VIEWS, background=WHITE)
+    for seen in (discs, faces):
+        assert (seen.alpha - alpha).abs().mean() < 0.02
+        assert (seen.color - color).square().mean() < 10**-2.3
+
+
+def test_a_field_becomes_a_textured_mesh_and_discs_that_look_like_it():
+    made = Distilled(FIELD, OccupancyGrid.full(16, FIELD.shape.half_size))
+    with torch.no_grad():
+        seen = render_field(FIELD, VIEWS, occupancy=made.occupancy, background=WHITE, samples=96)
+    cloud, mesh = shapes_of(made, VIEWS)
+    assert mesh.texture is not None and mesh.uv is not None
+    agree(cloud, mesh, seen.alpha, seen.color)
+
+
+def test_a_surface_is_cleaned_and_takes_the_colors_of_its_field_as_a_texture():
+    surface = grid_to_mesh(from_density(FIELD.density, resolution=24, level=50.0))
+    with torch.no_grad():
+        colors = FIELD(surface.vertices, surface.vertices)[1]
+    cloud, mesh = shapes_of(Painted(surface, FIELD), VIEWS)
+    assert 0 < len(mesh.faces) <= 8000 and mesh.texture is not None
+    seen = render_mesh(type(surface)(surface.vertices, surface.faces, vertex_colors=colors), VIEWS, background=WHITE)
+    agree(cloud, mesh, seen.alpha, seen.color)
