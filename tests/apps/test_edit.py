@@ -7,7 +7,7 @@ import torch
 
 from maquette.apps.edit import edit_session, replay_session
 from maquette.core import BadInput
-from maquette.edit import Session
+from maquette.edit import Select, Session, Sphere, to_json
 from maquette.io import load_splats, save_splats
 from maquette.representations import from_points
 
@@ -116,6 +116,15 @@ def test_a_region_from_a_file(tmp_path, knight):
         (("repaint", "all", "a green apple", "--times", "0.5,x"), "--times"),
         (("repaint", "all", "a green apple", "--times", "0.5,2"), "all in"),
         (("drag", "--from", "0,0,0", "--to", "0,0,0", "--radius", "1"), "goes nowhere"),
+        (
+            ("drag", "--from", "0,0,0", "--to", "0,1,0", "--radius", "1", "--words", "a cat", "--no-fill"),
+            "always fills",
+        ),
+        (("drag", "--from", "0,0,0", "--to", "0,1,0", "--radius", "1", "--words", "green"), "nothing to make"),
+        (("regenerate", "arm", "a green apple"), "there is no part 'arm'"),
+        (("regenerate", "all", "a green apple", "--times", "0.5,0.1"), "ends of a range"),
+        (("refine", "all", "green"), "nothing to make"),
+        (("refine", "all", "a green apple", "--levels", "17"), "17 levels"),
         (("export", "x.txt"), "ends in .txt"),
     ],
 )
@@ -124,6 +133,31 @@ def test_mistakes_are_named(knight, words, message):
         knight(*words)
     with Session.open(knight.folder) as session:
         assert session.done == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("refine", "all", "a cat", "--levels", "12"), {"kind": "refine", "levels": 12, "times": [0.6, 0.45, 0.3]}),
+        (("regenerate", "all", "a cat", "--times", "0.2,0.9"), {"kind": "regenerate", "times": [0.2, 0.9]}),
+        (
+            ("drag", "--from", "-0.1,0,0", "--to", "0,1,0", "--to", "1,1,0", "--radius", "1", "--words", "a cat"),
+            {"kind": "guided_drag", "source": [-0.1, 0, 0], "path": [[0, 1, 0], [1, 1, 0]], "prompt": "a cat"},
+        ),
+    ],
+)
+def test_words_reach_the_edit(knight, monkeypatch, words, wanted):
+    """What the session is asked to do; the doing has tests of its own."""
+    asked = []
+
+    def doing(session, edit):
+        asked.append(to_json(edit))
+        return (yield from Session._doing_before(session, Select("head", Sphere((0, 0, 0), 9.0))))
+
+    monkeypatch.setattr(Session, "_doing_before", Session.doing, raising=False)
+    monkeypatch.setattr(Session, "doing", doing)
+    knight(*words)
+    assert wanted.items() <= asked[0].items()
 
 
 def test_help_needs_no_session(capsys):
