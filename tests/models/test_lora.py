@@ -61,7 +61,7 @@ def test_stable_diffusion_2_1_gets_as_many_as_the_paper_adds():
     widths = [320] * 5 + [640] * 5 + [1280] * 6  # blocks of attention at each width, down, middle and up
     own = sum(4 * 2 * width for width in widths)  # q, k, v, out of self-attention: 4 maps of (width, width)
     words = sum(2 * 2 * width + 2 * (width + 1024) for width in widths)  # q and out; k and v read the words
-    assert sum(weight.numel() for weight in adapters.parameters()) == 4 * (own + words)
+    assert sum(weight.numel() for weight in adapters.parameters()) == 4 * (own + words) == 829_952
     assert len(adapters) == 16 * 8
 
 
