@@ -9,7 +9,8 @@ from maquette.core import BadInput, turntable
 from maquette.core.camera import orbit
 from maquette.core.errors import NonFinite
 from maquette.representations import sdf_grid
-from maquette.representations.sdf_grid import SdfGrid, from_density, from_silhouettes, sample
+from maquette.representations.gaussians import GaussianCloud
+from maquette.representations.sdf_grid import SdfGrid, from_density, from_gaussians, from_silhouettes, sample
 from maquette.representations.tets import TetField, grid_to_mesh
 
 
@@ -76,6 +77,20 @@ def test_densities_without_a_surface_are_refused():
         from_density(lambda p: torch.full((len(p),), math.nan), resolution=8)
     with pytest.raises(BadInput, match="2 or more"):
         SdfGrid(torch.zeros(1, 3, 3), torch.zeros(3), 0.1)
+
+
+def test_one_gaussian_has_the_radius_of_its_level():
+    """exp(-r^2 / 2 s^2) = t at r = s sqrt(-2 ln t)."""
+    one = GaussianCloud(
+        means=torch.zeros(1, 3), log_scales=torch.full((1, 3), math.log(0.15)), quats=torch.tensor([[1.0, 0, 0, 0]]),
+        logit_opacities=torch.full((1,), 12.0), sh=torch.zeros(1, 1, 3),
+    )  # fmt: skip
+    for level in (0.3, 0.7):
+        grid = from_gaussians(one, level=level, resolution=32)
+        assert radii(grid).mean() == pytest.approx(0.15 * math.sqrt(-2 * math.log(level)), rel=0.02)
+        assert radii(grid).std() < 0.1 * grid.step
+    with pytest.raises(BadInput, match="another level"):
+        from_gaussians(one, level=1.5)
 
 
 def discs(camera, radius):

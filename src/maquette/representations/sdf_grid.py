@@ -1,4 +1,4 @@
-"""Signed distances on a grid: negative inside, in world units. From formulas, densities and silhouettes.
+"""Signed distances on a grid: negative inside, in world units. From formulas, densities, Gaussians and silhouettes.
 
 This module does not know triangles; `tets.grid_to_mesh` makes them.
 """
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from maquette.core.camera import Camera
 from maquette.core.errors import BadInput, NonFinite
+from maquette.representations.gaussians import GaussianCloud
+from maquette.representations.isosurface import density_grid
 
 Distance = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
 """World points to numbers: a signed distance or a density."""
@@ -121,10 +123,30 @@ def from_density(
     shape = tuple(math.ceil(float(side) / step - 1e-3) + 1 for side in high - low)
     fine = _filled(density, low, step, shape)
 
-    height = (level / fine.values.clamp(min=FAINTEST * level)).log()
-    slope = torch.stack(torch.gradient(height), dim=-1).norm(dim=-1)  # per cell
-    cells = (height / slope.clamp(min=1e-6)).clamp(-FARTHEST, FARTHEST)
-    return SdfGrid(cells * step, fine.origin, step)
+    return SdfGrid(_first_order(fine.values, level) * step, fine.origin, step)
+
+
+def from_gaussians(cloud: GaussianCloud, *, level: float, resolution: int = 48) -> SdfGrid:
+    """Signed distances to where the density of a cloud, sum o exp(-d^2 / 2), crosses `level`; as `from_density`.
+
+    `resolution` cells along the longest side of what is solid. `isosurface.silhouette_level` finds a level. Raises
+    BadInput if the cloud is empty, too faint or not finite, or nowhere as dense as `level`.
+    """
+    grid = density_grid(cloud, resolution)
+    if not 0 < level <= float(grid.density.max()):
+        raise BadInput(
+            f"level {level:.3g} of a cloud whose densest point has {float(grid.density.max()):.3g}; expected a level "
+            "between 0 and that",
+            "choose another level",
+        )
+    return SdfGrid(_first_order(grid.density, level) * grid.step, grid.origin, grid.step)
+
+
+def _first_order(density: Tensor, level: float) -> Tensor:
+    """Distance in cells to where the density is `level`."""
+    height = (level / density.clamp(min=FAINTEST * level)).log()
+    slope = torch.stack(torch.gradient(height), dim=-1).norm(dim=-1)
+    return (height / slope.clamp(min=1e-6)).clamp(-FARTHEST, FARTHEST)
 
 
 def from_silhouettes(
