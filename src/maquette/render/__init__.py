@@ -9,6 +9,7 @@ _HOME = {
     "render_gaussians": "gaussians",
     "render_mesh": "mesh",
     "render_surface": "surface",
+    "render_surfels": "surfels",
     "Shading": "shading",
     "lambertian": "shading",
     "normal_colors": "shading",

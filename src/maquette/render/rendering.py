@@ -22,3 +22,7 @@ class Rendering:
     """Half the longer side of each Gaussian's box in pixels; 0 where it does not touch the image."""
     screen_probe: Float[Tensor, "cameras gaussians 2"] | None = None
     """Zeros that were added to the projected means: after `backward()`, its `.grad` is dLoss / d(mean in pixels)."""
+    median_depth: Float[Tensor, "cameras height width"] | None = None
+    """Distance along the camera axis at which half of the light is gone; 0 where nothing is seen. Surfels only."""
+    distortion: Float[Tensor, "cameras height width"] | None = None
+    """How thick the surface is along each ray (2DGS, eq. 13, squared as in its code). Surfels only."""

@@ -16,7 +16,14 @@ _HOME = {
     "HashField": "field",
     "OccupancyGrid": "occupancy",
     "SdfGrid": "sdf_grid",
+    "SurfelCloud": "surfels",
+    "from_oriented_points": "surfels",
+    "gaussians_from_surfels": "surfels",
+    "surfels_from_gaussians": "surfels",
     "TetField": "tets",
+    "Tsdf": "tsdf",
+    "fuse": "tsdf",
+    "fused_mesh": "tsdf",
 }
 
 __all__ = sorted(_HOME)
