@@ -27,6 +27,8 @@ _HOME = {
     "save_splats": "splats",
     "load_spz": "spz",
     "save_spz": "spz",
+    "load_surfels": "surfel_ply",
+    "save_surfels": "surfel_ply",
     "save_animation": "video",
     "save_video": "video",
 }
