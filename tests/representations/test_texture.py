@@ -12,7 +12,7 @@ from maquette.core import BadInput, orbit
 from maquette.render.mesh import render_mesh
 from maquette.representations.mesh import Mesh
 from maquette.representations.surface import sample_texture
-from maquette.representations.texture import bake, texels, unwrap
+from maquette.representations.texture import bake, paint, texels, unwrap
 
 
 def box(low=(-0.4, -0.3, -0.2), high=(0.4, 0.3, 0.2)):
@@ -132,3 +132,20 @@ def test_cameras_that_see_nothing_are_refused():
     flat = unwrap(box(), 32)
     with pytest.raises(BadInput, match="no view"):
         bake(flat, away, torch.ones(1, 32, 32, 3), torch.ones(1, 32, 32), size=32)
+
+
+def test_a_painted_function_comes_back_at_every_corner_also_of_charts_thinner_than_a_texel(shapes):
+    flat = unwrap(shapes.torus(around=48, across=24), 48)  # 2304 faces on 2304 texels
+    painted = paint(flat, lambda points, normals: points + 0.5, size=48)
+    error = (sample_texture(painted.texture, painted.uv) - (flat.vertices + 0.5)).abs().amax(-1)
+    assert error.max() < 0.06  # an edge is 0.03 to 0.06 long, a texel about as much
+    assert flat.uv.min() >= 0.5 / 48 and flat.uv.max() <= 1 - 0.5 / 48  # no lookup reaches the other side
+
+
+def test_paint_faces_outward_and_refuses_nan(shapes):
+    flat = unwrap(shapes.ball(8), 64)
+    painted = paint(flat, lambda points, normals: (normals + 1) / 2, size=64)
+    seen = sample_texture(painted.texture, painted.uv)
+    assert (seen - (flat.vertices / 0.4 + 1) / 2).abs().max() < 0.1
+    with pytest.raises(BadInput, match="NaN"):
+        paint(flat, lambda points, normals: points / 0, size=64)

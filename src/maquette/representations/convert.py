@@ -11,6 +11,7 @@ from maquette.core.camera import Camera, look_at
 from maquette.core.errors import BadInput
 from maquette.kernels.splat3d import rasterize
 from maquette.representations import isosurface, texture
+from maquette.representations.field_surface import depth_grid
 from maquette.representations.gaussians import GaussianCloud
 from maquette.representations.mesh import Mesh
 from maquette.representations.repair import Repairs, part, repair
@@ -23,10 +24,10 @@ SMOOTHING = 6
 
 MOST_FACES, LARGEST_TEXTURE = 200_000, 8192
 """Unwrapping takes minutes beyond the first; viewers refuse textures beyond the second."""
-FIELD_LEVEL = 25.0
-"""Density per world unit that is taken for the surface of a field (threestudio's default)."""
-FIELD_LEVELS = torch.logspace(0, 2.5, 26).numpy()
-"""Densities that may be the surface where silhouettes decide; the last is opaque within a hundredth of a unit."""
+FIELD_LEVEL = 0.3
+"""Optical depth below the surface of a field: a ray that half gets through has a little more than that on each side."""
+FIELD_LEVELS = torch.logspace(-2, 0.3, 24).numpy()
+"""Depths that may be the surface where silhouettes decide."""
 
 
 def gaussians_to_mesh(
@@ -89,17 +90,18 @@ def field_to_mesh(
 ) -> Mesh:
     """A closed, outward mesh of a field (points, directions -> density a world unit, sRGB), painted by the field.
 
-    It is looked for in [-half_size, half_size]^3. With `alpha`, the coverage that `views` see, the surface is at the
-    density whose silhouettes agree best with it, without at FIELD_LEVEL; `level` overrides both. The other arguments
-    are those of `gaussians_to_mesh`. Each texel takes the color that a view straight onto it has.
+    It is looked for in [-half_size, half_size]^3, a certain optical depth below the outside (see `field_surface`): with
+    `alpha`, the coverage that `views` see, as deep as its silhouettes ask for, without, FIELD_LEVEL; `level` overrides
+    both. The other arguments are those of `gaussians_to_mesh`. Each texel takes the color that a view straight onto it
+    has.
 
-    Raises BadInput for NaN, for a field without anything as dense as the level, and for budgets out of range.
+    Raises BadInput for NaN, for a field that is nowhere so thick, and for budgets out of range.
     """
     check_budgets(resolution, faces, texture_size)
     if (views is None) != (alpha is None):
         raise BadInput("views without coverage, or coverage without views", "give both or neither")
     with torch.no_grad():
-        grid = _density_of(field, half_size, resolution)
+        grid = depth_grid(field, half_size, resolution)
         if level is None:
             level = FIELD_LEVEL
             if views is not None:
@@ -143,28 +145,6 @@ def _surface(grid: isosurface.DensityGrid, level: float, faces: int) -> Mesh:
     vertices, triangles = isosurface.decimate(vertices, triangles, faces)
     vertices = part(vertices.astype(float), triangles)
     return Mesh(torch.from_numpy(vertices).float(), torch.from_numpy(triangles).long())
-
-
-def _density_of(field: Callable, half_size: float, resolution: int) -> isosurface.DensityGrid:
-    """The density at the points of a grid, empty at its border so that every surface is closed."""
-    step = 2 * half_size / (resolution - 1)
-    axis = torch.arange(resolution) * step - half_size
-    density = torch.zeros(resolution, resolution, resolution)
-    forward = torch.tensor([0.0, 0.0, -1.0]).expand(resolution**2, 3)
-    for i, x in enumerate(axis):
-        y, z = torch.meshgrid(axis, axis, indexing="ij")
-        points = torch.stack([torch.full_like(y, float(x)), y, z], dim=-1).reshape(-1, 3)
-        density[i] = field(points, forward)[0].reshape(resolution, resolution)
-    if not torch.isfinite(density).all():
-        wrong = int((~torch.isfinite(density)).sum())
-        raise BadInput(
-            f"the field answers with NaN or infinity at {wrong:,} of {density.numel():,} points",
-            "check what made it, or fit it again with a lower learning rate",
-        )
-    for axis_index in range(3):
-        density.select(axis_index, 0).zero_()
-        density.select(axis_index, -1).zero_()
-    return isosurface.DensityGrid(density, torch.full((3,), -half_size), step, torch.zeros(0, 3).numpy())
 
 
 def _as_fine_as(grid: isosurface.DensityGrid, camera: Camera) -> Camera:

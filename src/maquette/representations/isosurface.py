@@ -94,14 +94,17 @@ def _box_of_the_solid(grid: DensityGrid) -> tuple[Tensor, Tensor]:
 
 
 def crumbs(grid: DensityGrid, solid: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The cells of parts that hold few Gaussians; counted and not weighed, because a leaf weighs next to nothing."""
+    """The cells of parts that hold few Gaussians; counted and not weighed, because a leaf weighs next to nothing.
+
+    Of a grid without Gaussians, parts with few cells.
+    """
     from scipy import ndimage
 
     labels, count = ndimage.label(solid, ndimage.generate_binary_structure(3, 3))
     near = ndimage.maximum_filter(labels, 3)  # the cell of a flat Gaussian may itself not be solid
     cells = np.rint((grid.centers - grid.origin.numpy()) / grid.step)
     cells = cells[((cells >= 0) & (cells < labels.shape)).all(1)].astype(np.int64)
-    members = np.bincount(near[tuple(cells.T)], minlength=count + 1)
+    members = np.bincount(near[tuple(cells.T)] if len(grid.centers) else labels.ravel(), minlength=count + 1)
     members[0] = 0
     return solid & (members < CRUMB * members.max())[labels]
 

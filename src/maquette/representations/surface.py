@@ -9,7 +9,7 @@ from maquette.representations.mesh import Mesh
 
 SAMPLES = 400_000
 """Points that stand for a surface; on an object of size 1 they lie about 0.003 apart."""
-CANDIDATES = 4
+CANDIDATES = 8
 """Nearest samples that are asked which of them faces the same way."""
 
 
