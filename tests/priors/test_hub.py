@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from maquette.core.errors import BadInput, MissingExtra
 from maquette.priors import hub
@@ -80,9 +82,22 @@ def test_wrong_folders_are_told_apart(tmp_path):
         load_prior(tmp_path / "empty", revision="main")
 
 
-def test_pickles_are_refused(checkpoint):
-    with pytest.raises(BadInput, match="safetensors") as caught:
-        load_prior(checkpoint("pickled"))
+@pytest.mark.parametrize(
+    ("part", "pickle"),
+    [
+        ("text_encoder", "pytorch_model.bin"),
+        ("unet", "diffusion_pytorch_model.bin"),
+        ("vae", "diffusion_pytorch_model.bin"),
+    ],
+)
+def test_pickles_are_refused(checkpoint, tmp_path, part, pickle):
+    folder = tmp_path / "pickled"
+    shutil.copytree(checkpoint("sd"), folder)
+    (safe,) = (folder / part).glob("*.safetensors")
+    torch.save(load_file(safe), folder / part / pickle)
+    safe.unlink()
+    with pytest.raises(BadInput, match=f"no whole {part} with safetensors") as caught:
+        load_prior(folder)
     assert "pickled weights are refused" in caught.value.next_step
 
 
@@ -200,3 +215,16 @@ except ValueError as error:
         "vae",
     }
     assert not any(name.endswith(".bin") or "fp16" in name for name in asked)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_checkpoint_that_lacks_a_weight_is_refused_and_not_filled_with_noise(checkpoint, tmp_path, part):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint("sd"), tmp_path / "sd")
+    (file,) = (tmp_path / "sd" / part).glob("*.safetensors")
+    weights = load_file(file)
+    lost = min(name for name in weights if name.endswith((".to_q.weight", ".q_proj.weight")))
+    save_file({name: value for name, value in weights.items() if name != lost}, file, metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=f"lacks 1 weights of its {part}, {lost}"):
+        load_prior(tmp_path / "sd")

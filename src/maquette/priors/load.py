@@ -116,13 +116,24 @@ def _read(
                 options = {"use_safetensors": True, "dtype": dtype}
             elif issubclass(kind, torch.nn.Module):  # of diffusers, whose thrifty way of loading takes another package
                 options = {"use_safetensors": True, "torch_dtype": dtype, "low_cpu_mem_usage": False}
+            if options:
+                options["output_loading_info"] = True
             try:
-                parts[name] = kind.from_pretrained(folder, subfolder=name, local_files_only=True, **options)
+                part = kind.from_pretrained(folder, subfolder=name, local_files_only=True, **options)
             except OSError as error:
                 raise BadInput(
                     f"{source} has no whole {name} with safetensors: {str(error).strip().splitlines()[0]}",
                     "choose a revision that has them; pickled weights are refused, since loading them runs code",
                 ) from error
+            if options:
+                part, told = part
+                missing = sorted(told["missing_keys"])
+                if missing:  # the libraries would go on with random numbers
+                    raise BadInput(
+                        f"{source} lacks {len(missing)} weights of its {name}, {missing[0]} among them",
+                        "copy it again; if it is whole, it is another network than its folder says",
+                    )
+            parts[name] = part
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             part.eval().requires_grad_(False).to(device)
