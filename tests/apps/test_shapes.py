@@ -1,5 +1,8 @@
+import pytest
 import torch
 
+from maquette import io
+from maquette.apps.generate import generate
 from maquette.apps.shapes import shapes_of
 from maquette.core import Streams, turntable
 from maquette.kernels.hashgrid import GridShape
@@ -47,3 +50,14 @@ def test_a_surface_is_cleaned_and_takes_the_colors_of_its_field_as_a_texture():
     assert 0 < len(mesh.faces) <= 8000 and mesh.texture is not None
     seen = render_mesh(type(surface)(surface.vertices, surface.faces, vertex_colors=colors), VIEWS, background=WHITE)
     agree(cloud, mesh, seen.alpha, seen.color)
+
+
+@pytest.mark.parametrize("pipeline", ["dreamfusion", "magic3d"])
+def test_generate_writes_all_files_of_a_field_and_of_a_surface(pipeline, tmp_path):
+    asset = generate("a red apple", pipeline=pipeline, quality="tiny", out=tmp_path, device="cpu")
+    assert {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    assert asset.report["pipeline"] == pipeline and len(asset.mesh.faces) == asset.report["faces"] > 0
+    assert len(io.load_splats(tmp_path / "asset.ply")) == len(asset.cloud) > 10_000
+    assert not (tmp_path / ".state").exists()
