@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, stacked, words_only
+from maquette.priors.latents import decode, embedded_prompt, encode, guided_x0, schedule_of, stacked, words_only
 from maquette.priors.load import load_parts, usual_dtype
 from maquette.priors.protocol import Condition
 
@@ -34,15 +34,12 @@ class LatentUnetPrior:
         """Where the networks and the latents live."""
         return self.unet.device
 
-    @torch.no_grad()
     def condition(
         self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
     ) -> Condition:
         """All tokens of `prompt`, padded and cut to the length of the text encoder; pictures raise `BadInput`."""
         words_only(reference)
-        length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        return Condition(prompt, self.text_encoder(tokens["input_ids"].to(self.device)).last_hidden_state.float())
+        return Condition(prompt, embedded_prompt(self.tokenizer, self.text_encoder, prompt))
 
     @cached_property
     def _blank(self) -> Condition:

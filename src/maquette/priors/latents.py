@@ -32,6 +32,14 @@ def words_only(reference: Tensor | None) -> None:
         raise BadInput("this prior reads words only; it was given a picture", "leave --image out")
 
 
+@torch.no_grad()
+def embedded_prompt(tokenizer, text_encoder, prompt: str) -> Float[Tensor, "1 tokens embedding"]:
+    """The last hidden states of a CLIP text encoder for `prompt`, padded and cut to its length."""
+    length = tokenizer.model_max_length
+    tokens = tokenizer(prompt, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    return text_encoder(tokens["input_ids"].to(text_encoder.device)).last_hidden_state.float()
+
+
 def encode(vae, images: Float[Tensor, "views height width channel"]) -> Float[Tensor, "views c h w"]:
     """The mean of the posterior, scaled; differentiable. Coverage is dropped."""
     pixels = images[..., :3].to(vae.device, vae.dtype).movedim(-1, 1) * 2 - 1

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, words_only
+from maquette.priors.latents import decode, embedded_prompt, encode, guided_x0, schedule_of, words_only
 from maquette.priors.load import load_parts, usual_dtype
 from maquette.priors.protocol import Condition
 
@@ -91,14 +91,6 @@ def camera_vectors(camera: Camera) -> Float[Tensor, "views 16"]:
     pose[:, :3, 3] = torch.nn.functional.normalize(camera.position, dim=-1)
     pose[:, :3] = to_z_up @ pose[:, :3]
     return pose.flatten(1)
-
-
-@torch.no_grad()
-def embedded_prompt(tokenizer, text_encoder, prompt: str) -> Float[Tensor, "1 tokens embedding"]:
-    """The last hidden states of a CLIP text encoder for `prompt`, padded and cut to its length."""
-    length = tokenizer.model_max_length
-    tokens = tokenizer(prompt, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-    return text_encoder(tokens["input_ids"].to(text_encoder.device)).last_hidden_state.float()
 
 
 def load_mvdream(

@@ -19,10 +19,9 @@ from maquette.core.seed import Streams
 from maquette.diffusion import add_noise
 from maquette.models.reference_attention import attend_to_reference
 from maquette.priors.hub import read_index
-from maquette.priors.latents import encode, guided_x0, schedule_of
+from maquette.priors.latents import embedded_prompt, encode, guided_x0, schedule_of
 from maquette.priors.load import load_parts, usual_dtype
 from maquette.priors.multiview import orbit_angles
-from maquette.priors.mvdream import embedded_prompt
 from maquette.priors.pictures import clip_pixels, resized
 from maquette.priors.protocol import Condition
 
