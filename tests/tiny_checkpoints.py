@@ -14,7 +14,7 @@ import torch
 LETTERS = string.ascii_lowercase + ",."
 
 
-def write_sd(folder: Path, *, predicts: str = "epsilon", is_safe: bool = True) -> None:
+def write_sd(folder: Path, *, predicts: str = "epsilon") -> None:
     """Stable Diffusion 1.5 (eps) or 2.1 (v)."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
@@ -30,7 +30,7 @@ def write_sd(folder: Path, *, predicts: str = "epsilon", is_safe: bool = True) -
     )  # fmt: skip
     StableDiffusionPipeline(
         _vae(), _clip(16), _clip_words(folder), unet, scheduler, None, None, requires_safety_checker=False
-    ).save_pretrained(folder, safe_serialization=is_safe)
+    ).save_pretrained(folder)
     _as_published(folder, "tokenizer")
 
 
@@ -115,7 +115,6 @@ WRITERS = {
     "pixart-alpha": write_pixart,
     "pixart-sigma": lambda folder: write_pixart(folder, kind="sigma"),
     "if": write_if,
-    "pickled": lambda folder: write_sd(folder, is_safe=False),
 }
 
 
