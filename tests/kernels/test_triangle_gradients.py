@@ -183,6 +183,18 @@ def test_what_lies_in_front_has_the_silhouette_and_what_is_hidden_has_none():
     assert row[6] == pytest.approx(0.3)  # the wide one at 6.7
 
 
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_of_two_silhouettes_between_two_pixels_the_outer_one_counts(backend):
+    square = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).double() * 6
+    near = torch.cat([square + torch.tensor([4.8, 8.0]), torch.ones(4, 1)], -1)  # ends at 10.8
+    wide = torch.cat([square + torch.tensor([5.2, 8.0]), torch.ones(4, 1)], -1) * 1.001  # just behind it, at 11.2
+    vertices, faces = torch.cat([near, wide]), torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    for order in (faces, faces.flip(0)):
+        assert coverage(vertices, order, size=16, backend=backend)[8, 11] == pytest.approx(0.2)
+    swapped = torch.cat([vertices[4:], vertices[:4]])
+    assert coverage(swapped, faces, size=16, backend=backend)[8, 11] == pytest.approx(0.2)
+
+
 def test_silhouettes_of_faces_below_a_pixel_are_found():
     """A ball whose faces are a third of a pixel: the last one before the silhouette is a sliver that no pixel sees."""
     vertices, faces = torus(rings=150, sides=90, major=1e-9, minor=0.4)
