@@ -52,9 +52,17 @@ def test_names():
 
 
 def test_rates_come_to_rest_at_the_end_of_each_run():
-    for steps in (5, 500):
-        assert rates(steps).means(steps) == pytest.approx(5e-4)
-        assert rates(steps).means(0) == pytest.approx(5e-3)
+    for name in ("sds", "ge3d"):
+        method = METHODS[name]
+        found = rates(method, 300, "step")
+        assert found.means(0) == pytest.approx(5e-3)
+        assert found.means(300 / method.evaluations) == pytest.approx(5e-4)
+
+
+def test_at_the_pace_of_evaluations_all_methods_can_go_equally_far():
+    way = {name: rates(METHODS[name], 300, "evaluation").sh(0) / METHODS[name].evaluations for name in METHODS}
+    assert list(way.values()) == pytest.approx([0.02 / 6] * len(way))
+    assert rates(METHODS["ism"], 300, "evaluation") == rates(METHODS["ism"], 300, "step")
 
 
 def test_a_small_comparison_to_which_methods_and_prompts_are_added(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -20,6 +21,7 @@ def compare(
     seed: int = 0,
     evaluations: int = 1500,
     scale: float | None = None,
+    pace: Literal["step", "evaluation"] = "step",
     out: Path = Path("out/comparison"),
     device: str | None = None,
     json: bool = False,
@@ -36,6 +38,7 @@ def compare(
         evaluations: Of the denoiser, for each method and prompt.
         scale: One scale of classifier-free guidance for all methods that have one (not csd and nfsd), in place of their
             papers' own.
+        pace: How far the optimiser goes: as far in each step of every method, or as far for each evaluation.
         out: The folder for the report, the curves, the sheets and the clouds.
         device: cpu or cuda; the best one present if left out.
         json: Print events as JSON lines instead of progress bars.
@@ -63,7 +66,7 @@ def compare(
     from maquette.evaluation.comparison import table
 
     folder = prepare_folder(out)
-    events = run(wanted, chosen, folder, evaluations=evaluations, seed=seed, scale=scale, device=device)
+    events = run(wanted, chosen, folder, evaluations=evaluations, seed=seed, scale=scale, pace=pace, device=device)
     try:
         result = follow(events, as_json=json)
     except KeyboardInterrupt:

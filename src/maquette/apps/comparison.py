@@ -8,6 +8,7 @@ continues; `maquette.evaluation.comparison` makes a report of it.
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ from maquette.training.orbits import Around
 from maquette.training.variation import varied
 
 RENDER_PX, POINTS, BALL_RADIUS = 128, 4000, 0.4
+USUAL = 6  # evaluations of a step of interval score matching
+Pace = Literal["step", "evaluation"]
 DRAWN, DRAWN_STEPS = {"guidance": 4.0, "rescale": 0.5}, 20
 
 
@@ -57,13 +60,14 @@ def compare(
     evaluations: int,
     seed: int,
     scale: float | None,
+    pace: Pace,
     device: str | None,
 ) -> Iterator[Event]:
     """Run every method on every prompt that `out` does not hold yet, and write the report, sheets and clouds there.
 
-    With a `scale` all methods that have a scale of classifier-free guidance take this one. The last event is
-    `Result(None, report)`. Raises `BadInput` for a folder that was begun with other settings, and before anything runs
-    for a prompt without a known word.
+    With a `scale` all methods that have a scale of classifier-free guidance take this one; `pace` is that of `rates`.
+    The last event is `Result(None, report)`. Raises `BadInput` for a folder that was begun with other settings, and
+    before anything runs for a prompt without a known word.
     """
     target = pick_device(device)
     understood = {}
@@ -74,8 +78,8 @@ def compare(
         understood[prompt] = words.understood
     settings = {
         "version": __version__, "weights": weights_hash("multiview", "judge"), "device": target.type,
-        "evaluations": evaluations, "seed": seed, "scale": scale, "gaussians": POINTS, "render_px": RENDER_PX,
-        "drawn_with": {**DRAWN, "steps": DRAWN_STEPS},
+        "evaluations": evaluations, "seed": seed, "scale": scale, "pace": pace, "gaussians": POINTS,
+        "render_px": RENDER_PX, "drawn_with": {**DRAWN, "steps": DRAWN_STEPS},
     }  # fmt: skip
     begin(out, settings)
     yield Progress("load", 0, 1)
@@ -96,7 +100,7 @@ def compare(
             before, kept = (i * len(methods) + j) * evaluations, folder / f"{name}.safetensors"
             if not kept.exists():
                 cloud, run = yield from _run(
-                    method, prior, judge, understood[prompt], drawn[prompt].reference, start, evaluations, seed,
+                    method, prior, judge, understood[prompt], drawn[prompt].reference, start, evaluations, seed, pace,
                     (before, total),
                 )  # fmt: skip
                 io.save_ply(folder / f"{name}.ply", cloud)
@@ -109,14 +113,14 @@ def compare(
 
 def _run(
     method: Method, prior: MultiviewLatentPrior, judge: Encoder, prompt: str, reference: Tensor, start: GaussianCloud,
-    evaluations: int, seed: int, place: tuple[int, int],
+    evaluations: int, seed: int, pace: Pace, place: tuple[int, int],
 ) -> Generator[Event, None, tuple[GaussianCloud, Run]]:  # fmt: skip
     """One descent, with a look at the cloud before it, `LOOKS` times on the way at equal distances, and at its end.
 
     `place` is how many evaluations of the comparison are done before it, and how many there are in all.
     """
     draw, watch = Streams(seed), _Watch(prior, judge, prompt, reference)
-    loop, guide = Loop(rates=rates(evaluations / method.evaluations)), method.guide(prior, prompt)
+    loop, guide = Loop(rates=rates(method, evaluations, pace)), method.guide(prior, prompt)
     orbits = Around()
 
     def cameras(step: int) -> Camera:
@@ -153,14 +157,20 @@ def _told(run: Run) -> str:
     )
 
 
-def rates(steps: float) -> optim.Rates:
-    """One optimiser for all; places come to rest over the run of each method, however many steps it can afford."""
+def rates(method: Method, evaluations: int, pace: Pace) -> optim.Rates:
+    """One optimiser for all; places come to rest over the run of each method, however many steps it can afford.
+
+    Adam moves a value by about its rate in a step. At the pace of a "step" that is the same for all methods, so a
+    method of dear steps cannot go far; at the pace of an "evaluation" it is the same for each evaluation, and the rates
+    are those of the other pace where a step takes `USUAL` of them.
+    """
+    factor = method.evaluations / USUAL if pace == "evaluation" else 1.0
     return optim.Rates(
-        means=Exponential(5e-3, 5e-4, max(round(steps), 1)),
-        log_scales=Constant(1e-2),
-        quats=Constant(1e-2),
-        logit_opacities=Constant(5e-2),
-        sh=Constant(2e-2),
+        means=Exponential(factor * 5e-3, factor * 5e-4, max(round(evaluations / method.evaluations), 1)),
+        log_scales=Constant(factor * 1e-2),
+        quats=Constant(factor * 1e-2),
+        logit_opacities=Constant(factor * 5e-2),
+        sh=Constant(factor * 2e-2),
     )
 
 
