@@ -5,8 +5,9 @@
 Each shape is seen from 24 directions at 96 px, without light, in a pattern of colors. Surfels and Gaussians start from
 the same visual hull and are fitted to the same pictures with coverage alone, surfels once more to depth and normals
 too. Errors are those of 8 other views, over the pixels that both the shape and the fit cover by more than half: of the
-median depth (surfels) or the expected one (Gaussians), in world units; the angle of the blended normals; the angle of
-the normals of that depth. Chamfer distances are from 20,000 points of each mesh to 20,000 of the true surface; two such
+expected and the median depth in world units; the angle of the blended normals; the angle of the normals of the expected
+depth. Surfaces are fused from expected and median depth, or cut from the density at the level that fits the silhouettes.
+Chamfer distances are from 20,000 points of each mesh to 20,000 of the true surface; two such
 sets of the true surface itself are 0.005 apart.
 """
 
@@ -40,6 +41,8 @@ SHAPES = {
     "torus": lambda points: sdf_grid.torus(points, 0.32, 0.14),
     "box": lambda points: sdf_grid.box(points, (0.3, 0.25, 0.35)),
 }
+REACH = 0.45
+"""World units that the cameras' distance is made for: the shapes fill the pictures."""
 SIZE, TRAINED, HELD_OUT, POINTS, CELLS = 96, 24, 8, 20_000, 96
 
 
@@ -86,14 +89,15 @@ def angle_deg(a: torch.Tensor, b: torch.Tensor, where: torch.Tensor) -> float:
     return torch.rad2deg(cosine.acos()).mean().item()
 
 
-def errors(seen: Rendering, depth: torch.Tensor, true: Rendering, camera: Camera) -> list[str]:
-    """Depth, blended normals, normals of the depth."""
+def errors(seen: Rendering, true: Rendering, camera: Camera) -> list[str]:
+    """Expected depth, median depth, blended normals, normals of the expected depth."""
     where = (seen.alpha > 0.5) & (true.alpha > 0.5)
-    off = (depth - true.depth)[where].abs().mean().item()
-    of_depth = depth_normals(torch.where(seen.alpha > 0.5, depth, 0.0), camera)
+    maps = (seen.depth, seen.median_depth)
+    off = ["-" if depth is None else f"{(depth - true.depth)[where].abs().mean().item():.4f}" for depth in maps]
+    of_depth = depth_normals(torch.where(seen.alpha > 0.5, seen.depth, 0.0), camera)
     known = where & (of_depth != 0).any(-1)
     angles = angle_deg(seen.normal, true.normal, where), angle_deg(of_depth, true.normal, known)
-    return [f"{off:.4f}", *(f"{angle:.1f}" for angle in angles)]
+    return [*off, *(f"{angle:.1f}" for angle in angles)]
 
 
 def distance_of(make: Callable[[], Mesh], real: torch.Tensor) -> str:
@@ -120,7 +124,7 @@ def density_mesh(cloud: GaussianCloud, camera: Camera) -> Mesh:
 
 def study(name: str, distance: Distance, pictures: Path | None) -> list[str]:
     """Three rows of the table."""
-    camera, other = views_all_around(TRAINED, SIZE, 0.6), views_all_around(HELD_OUT, SIZE, 0.55)
+    camera, other = views_all_around(TRAINED, SIZE, REACH), views_all_around(HELD_OUT, SIZE, REACH)
     given, true = truth(distance, camera), truth(distance, other)
     rgba = torch.cat([given.color, given.alpha[..., None]], dim=-1)
     real_mesh = grid_to_mesh(sample(distance, resolution=128, half_size=0.6))
@@ -133,8 +137,9 @@ def study(name: str, distance: Distance, pictures: Path | None) -> list[str]:
         seconds = time.process_time() - start
         seen, around = render_surfels(result.asset, other), render_surfels(result.asset, camera)
         shown.append(seen)
-        cells = [*errors(seen, seen.median_depth, true, other)]
+        cells = errors(seen, true, other)
         thick = gaussians_from_surfels(result.asset, thin=0.5)
+        cells.append(distance_of(lambda a=around: fused(a.depth, a.alpha, camera), real))
         cells.append(distance_of(lambda a=around: fused(a.median_depth, a.alpha, camera), real))
         cells.append(distance_of(lambda cloud=thick: density_mesh(cloud, camera), real))
         rows.append(f"| {name} | surfels from {label} | {' | '.join(cells)} | {seconds:.0f} |")
@@ -143,8 +148,8 @@ def study(name: str, distance: Distance, pictures: Path | None) -> list[str]:
     cloud = fitted_gaussians(hull_surfels(rgba[..., 3], camera, config.surfels), rgba, camera, config)
     seconds = time.process_time() - start
     seen, around = render_gaussians(cloud, other, normals=True), render_gaussians(cloud, camera)
-    cells = [*errors(seen, seen.depth, true, other)]
-    cells.append(distance_of(lambda: fused(around.depth, around.alpha, camera), real))
+    cells = errors(seen, true, other)
+    cells += [distance_of(lambda: fused(around.depth, around.alpha, camera), real), "-"]
     cells.append(distance_of(lambda: density_mesh(cloud, camera), real))
     rows.append(f"| {name} | Gaussians from color | {' | '.join(cells)} | {seconds:.0f} |")
     print(rows[-1], flush=True)
@@ -164,8 +169,8 @@ def save_sheet(path: Path, columns: list[Rendering]) -> None:
     Image.fromarray(picture).resize((picture.shape[1] * 2, picture.shape[0] * 2), Image.NEAREST).save(path)
 
 
-HEAD = """| shape | fit | depth | normal deg | of depth deg | Chamfer, fused | Chamfer, density | processor s |
-|---|---|--:|--:|--:|--:|--:|--:|"""
+HEAD = """| shape | fit | depth | median | normal deg | of depth | Chamfer: fused | of median | density | processor s |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"""
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ class SurfelFit:
     """Of a step."""
     alpha_weight: float = 0.5
     """Of the L1 distance of coverages; that of colors has 1."""
-    depth_weight: float = 2.0
+    depth_weight: float = 5.0
     """Of the L1 distance of depths, in world units, where a depth map is given."""
     normal_weight: float = 0.2
     """Of 1 less the cosine between normals, where a normal map is given."""
