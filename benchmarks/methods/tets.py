@@ -51,7 +51,7 @@ def all_around() -> Camera:
     return look_at(eye, torch.zeros(3), size=SIZE)
 
 
-def row(name: str, what: str, mesh: Mesh, truth: Mesh, volume: float, seconds: float) -> str:
+def row(name: str, what: str, mesh: Mesh, truth: Mesh, volume: float, seconds: float | None = None) -> str:
     """Measure one surface."""
     draw = Streams(0)
     points = [surface_points(one, POINTS, draw.generator(which)) for one, which in ((mesh, "a"), (truth, "b"))]
@@ -60,7 +60,7 @@ def row(name: str, what: str, mesh: Mesh, truth: Mesh, volume: float, seconds: f
     line = (
         f"| {name} | {what} | {1000 * chamfer(*points):.2f} | {100 * (solid.volume / volume - 1):+.1f} % "
         f"| {'yes' if solid.is_watertight else 'no'} | {solid.euler_number} | {parts} | {len(mesh.faces):,} "
-        f"| {seconds:.1f} |"
+        f"| {'' if seconds is None else f'{seconds:.1f}'} |"
     )
     print(line, flush=True)
     return line
@@ -95,10 +95,10 @@ def main() -> None:
     rows, pictures, labels = [], [], []
     for name, (distance, volume) in SHAPES.items():
         truth = grid_to_mesh(sdf_grid.sample(distance, resolution=96))
-        rows.append(row(name, "itself", truth, truth, volume, 0.0))
+        rows.append(row(name, "itself", truth, truth, volume))
         with torch.no_grad():
             hull = sdf_grid.from_silhouettes(render_surface(truth, camera).alpha, camera, resolution=cells)
-        rows.append(row(name, "hull", grid_to_mesh(hull), truth, volume, 0.0))
+        rows.append(row(name, "hull", grid_to_mesh(hull), truth, volume))
         shown = [truth, grid_to_mesh(hull)]
         for what, start in (("fit from the hull", None), ("fit from a ball", ball)):
             mesh, seconds = fit(camera, truth, start)

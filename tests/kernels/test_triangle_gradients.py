@@ -7,7 +7,7 @@ import torch
 
 from maquette.core import orbit
 from maquette.kernels.triangle import antialias, interpolate, rasterize
-from maquette.kernels.triangle.edges import edges_of
+from maquette.kernels.triangle.edges import edges_of, sorted_edges
 
 FLAT = {"camera_from_world": torch.eye(4)[None], "focal_px": torch.ones(1, 2), "center_px": torch.zeros(1, 2)}
 DOUBLE = {name: value.double() for name, value in FLAT.items()}
@@ -221,6 +221,10 @@ def test_edges_know_their_faces():
     assert edges.opposite[edges.first[2] : edges.first[3]].tolist() == [0, 3]
     assert edges.face[edges.first[2] : edges.first[3]].tolist() == [0, 1]
     assert len(edges_of(torch.zeros(0, 3, dtype=torch.long)).ends) == 0
+    fan = torch.stack([torch.zeros(60).long(), torch.arange(1, 61), torch.arange(2, 62)], 1)  # many at one vertex
+    soup = torch.randint(12, (90, 3), generator=torch.Generator().manual_seed(0))  # edges of many faces, and of none
+    for faces in (fan, fan.flip(0, 1), soup):
+        assert all(torch.equal(one, other) for one, other in zip(edges_of(faces), sorted_edges(faces), strict=True))
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

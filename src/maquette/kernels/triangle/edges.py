@@ -20,8 +20,17 @@ class Edges(NamedTuple):
 
 
 def edges_of(faces: Tensor) -> Edges:
-    """The edges of `faces` (faces, 3); an edge may have one face, two, or more."""
+    """The edges of `faces` (faces, 3), sorted; an edge may have one face, two, or more."""
     faces = faces.detach().long()
+    if faces.device.type != "cpu" or len(faces) == 0:
+        return sorted_edges(faces)
+    from maquette.kernels.triangle.cpu_edges import group
+
+    return Edges(*(torch.from_numpy(part) for part in group(faces.contiguous().numpy(), int(faces.max()) + 1)))
+
+
+def sorted_edges(faces: Tensor) -> Edges:
+    """The same in plain torch: sort all pairs of vertices."""
     start, end = faces.reshape(-1), faces.roll(-1, dims=1).reshape(-1)
     low, high = torch.minimum(start, end), torch.maximum(start, end)
     base = int(high.max()) + 1 if len(faces) else 1

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int32, Integer
 from torch import Tensor
 
-from maquette.kernels.triangle.edges import Edges, edges_of
+from maquette.kernels.triangle.edges import Edges, sorted_edges
 
 NEAR = 1e-3
 """A face with a vertex nearer than this (world units along the camera axis) is dropped whole: nothing is clipped."""
@@ -120,7 +120,7 @@ def antialias(
     outer pixel takes the share t - 1/2 of the inner color, else the inner one the share 1/2 - t of the outer color:
     the exact coverage of a half-plane with an upright edge, and the right sum over a row for any straight edge.
     """
-    edges, blended = edges_of(faces), []
+    edges, blended = sorted_edges(faces.long()), []
     for k, image in enumerate(images):
         camera_space = vertices @ camera_from_world[k, :3, :3].T + camera_from_world[k, :3, 3]
         z = camera_space[:, 2]
