@@ -12,7 +12,7 @@ Writes shapes.md, prints as it goes.
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from meshing import SIZE, VIEWS, fitted
 
-from maquette.core import Camera, Streams
-from maquette.core.event import Result
+from maquette.core import Event, Result, Streams
 from maquette.data.procedural import box, revolved
 from maquette.evaluation import chamfer, surface_points
-from maquette.render import render_field, render_mesh
+from maquette.render import Rendering, render_field, render_mesh
+from maquette.render.surfels import render_surfels
 from maquette.representations import (
-    GaussianCloud,
+    Health,
     Mesh,
     TetField,
     clean_mesh,
@@ -37,6 +37,8 @@ from maquette.representations import (
     sdf_grid,
 )
 from maquette.representations.tets import grid_to_mesh
+from maquette.representations.tsdf import fuse, fused_mesh
+from maquette.training.fit_surfels import fit_surfels
 from maquette.training.gaussians_to_field import gaussians_to_field, views_all_around
 
 RADIUS, MAJOR, MINOR, HALF = 0.4, 0.3, 0.13, (0.4, 0.25, 0.3)
@@ -74,11 +76,19 @@ def _mesh(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     return Mesh(torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int64)))
 
 
-def pictures(shape: Shape, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
-    """Color on white and coverage; lit from the upper front left, so that sides differ."""
-    gray = Mesh(shape.mesh.vertices, shape.mesh.faces, torch.full_like(shape.mesh.vertices, 0.7))
-    seen = render_mesh(gray, camera, background=torch.ones(3), light=torch.tensor([-0.45, 0.65, 0.61]))
-    return seen.color, seen.alpha
+def seen(shape: Shape) -> Rendering:
+    """What the cameras see, on white, in a pattern of colors: plain sides look the same wherever they are."""
+    fine = grid_to_mesh(sdf_grid.sample(shape.distance, resolution=128))
+    at = fine.vertices
+    colors = 0.5 + 0.3 * torch.sin(18 * at) + 0.2 * torch.sin(31 * at.roll(1, -1))
+    return render_mesh(Mesh(at, fine.faces, colors), CAMERA, background=torch.ones(3))
+
+
+def last_result(events: Iterator[Event]) -> Result:
+    """What a stream of events ends in."""
+    *_, last = events
+    assert isinstance(last, Result)
+    return last
 
 
 def through_mesh(shape: Shape, _: dict) -> Mesh:
@@ -88,17 +98,14 @@ def through_mesh(shape: Shape, _: dict) -> Mesh:
 
 def through_gaussians(shape: Shape, kept: dict) -> Mesh:
     """Pictures, fitted splats, the level of their density that the silhouettes ask for."""
-    kept["cloud"] = fitted(*pictures(shape, CAMERA), CAMERA)
+    pictures = seen(shape)
+    kept["cloud"] = fitted(pictures.color, pictures.alpha, CAMERA)
     return gaussians_to_mesh(kept["cloud"], views=CAMERA, faces=FACES, texture_size=TEXTURE)
 
 
 def through_field(shape: Shape, kept: dict) -> Mesh:
     """A hash field distilled from those splats."""
-    cloud: GaussianCloud = kept["cloud"]
-    for event in gaussians_to_field(cloud):
-        last = event
-    assert isinstance(last, Result)
-    field, occupancy = last.asset
+    field, occupancy = last_result(gaussians_to_field(kept["cloud"])).asset
     alpha = render_field(field, CAMERA, occupancy=occupancy).alpha
     half_size = field.shape.half_size
 
@@ -109,6 +116,23 @@ def through_field(shape: Shape, kept: dict) -> Mesh:
     return field_to_mesh(
         within, half_size=half_size, views=CAMERA, alpha=alpha, faces=FACES, texture_size=TEXTURE
     )  # fmt: skip
+
+
+def through_surfels(shape: Shape, _: dict) -> Mesh:
+    """Pictures, fitted surfels, their median depths fused."""
+    pictures = seen(shape)
+    straight = (pictures.color - (1 - pictures.alpha[..., None])) / pictures.alpha[..., None].clamp(min=1e-3)
+    rgba = torch.cat([straight.clamp(0, 1), pictures.alpha[..., None]], dim=-1)
+    surfels = last_result(fit_surfels(rgba, CAMERA)).asset
+    with torch.no_grad():
+        drawn = render_surfels(surfels, CAMERA)
+    return fused_mesh(fuse(drawn.median_depth, drawn.alpha, CAMERA))
+
+
+def through_depth_maps(shape: Shape, _: dict) -> Mesh:
+    """The depth maps themselves, fused."""
+    pictures = seen(shape)
+    return fused_mesh(fuse(pictures.depth, pictures.alpha, CAMERA))
 
 
 def through_sdf(shape: Shape, _: dict) -> Mesh:
@@ -126,15 +150,24 @@ WAYS = {
     "mesh, cleaned": through_mesh,
     "Gaussians": through_gaussians,
     "field, distilled from them": through_field,
+    "surfels, fused": through_surfels,
+    "depth maps, fused": through_depth_maps,
     f"SDF, {CELLS} cells": through_sdf,
     f"tetrahedra, {CELLS} cells": through_tets,
 }
-COLUMNS = ("shape", "through", "Chamfer, 1/1000", "volume error", "watertight", "sound", "faces", "cpu s")
+COLUMNS = ("shape", "through", "Chamfer, 1/1000", "volume error", "watertight", "other faults", "faces", "cpu s")
 
 
 def line(*values: object) -> str:
     """A row of the table."""
     return f"| {' | '.join(map(str, values))} |"
+
+
+def faults(health: Health) -> str:
+    """What keeps a mesh from being sound besides open borders."""
+    names = ("crowded_edges", "bow_ties", "flipped_faces", "inside_out", "degenerate_faces", "duplicate_faces")
+    counts = {name: getattr(health, name) for name in names}
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def measured(shape: Shape) -> list[str]:
@@ -155,7 +188,7 @@ def measured(shape: Shape) -> list[str]:
         rows.append(
             line(
                 shape.name, name, f"{1000 * chamfer(truth, points):.2f}", volume,
-                "yes" if health.is_watertight else "no", "yes" if health.is_sound else "no", health.faces, f"{cpu:.1f}",
+                "yes" if health.is_watertight else "no", faults(health), health.faces, f"{cpu:.1f}",
             )
         )  # fmt: skip
         print(rows[-1], flush=True)

@@ -121,7 +121,13 @@ def test_a_broken_mesh_is_mended_and_it_is_said_how(tmp_path, capsys):
     words = ["--to", "mesh", "--faces", "100", "--texture", "64"]
     assert cli.run(["convert", str(tmp_path / "a.obj"), str(tmp_path / "b.glb"), *words]) == 0
     said = capsys.readouterr().out
-    for sentence in ("1 duplicate face", "2 collapsed face", "turned outward", "parted", "left open"):
+    for sentence in (
+        "duplicate faces dropped: 1",
+        "collapsed faces dropped: 2",
+        "turned outward",
+        "parted",
+        "left open",
+    ):
         assert sentence in said, said
     mended = json.loads((tmp_path / "b.health.json").read_text())
     assert mended["is_manifold"] and mended["is_wound_consistently"] and mended["border_edges"] == 3  # of the leaf

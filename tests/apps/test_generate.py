@@ -14,7 +14,7 @@ from maquette.core import BadInput, Notice, Result, Unsupported
 from maquette.edit import Session
 from maquette.representations.gaussians import state_hash
 
-FILES = {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json"}
+FILES = {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json", "asset.health.json"}
 SMALL = {"quality": "tiny"}
 
 

@@ -15,7 +15,7 @@ from maquette.apps.prior import PRECISIONS, Source
 from maquette.core import BadInput, Notice, Unsupported
 from maquette.pipelines import ge3d, lucid
 
-FILES = {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json"}
+FILES = {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json", "asset.health.json"}
 
 
 def make(prior, out, **options):

@@ -304,7 +304,7 @@ def test_a_mesh_with_too_many_faces_is_brought_within_the_budget(shapes):
     ball = shapes.ball(64)
     mesh, done = clean_mesh(ball, faces=1000, texture_size=64)
     assert len(ball.faces) > 16_000 >= 1000 >= len(mesh.faces) > 700
-    assert is_closed(mesh) and not done.sentences()
+    assert is_closed(mesh) and not done.done()
     assert mesh.vertices.norm(dim=-1).mean().item() == pytest.approx(0.4, abs=0.004)
     assert (mesh.texture == 1).all()  # white, as a mesh without colors is
 

@@ -158,8 +158,11 @@ def convert(
     print(done.path)
     if done.health is not None:
         print(table(done.health))
-    for sentence in done.repairs:
-        print(f"  repaired: {sentence}")
+    if done.repairs is not None:
+        for sentence in done.repairs.done():
+            print(f"  {'repaired':<14}{sentence}")
+        for sentence in done.repairs.left():
+            print(f"  {'left open':<14}{sentence}")
 
 
 def evaluate(

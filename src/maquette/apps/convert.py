@@ -11,7 +11,7 @@ from maquette.io.glb import KIND, open_document
 from maquette.io.gltf_splats import EXTENSION
 from maquette.io.limits import refused
 from maquette.render import Rendering
-from maquette.representations import GaussianCloud, Health, Mesh, examine
+from maquette.representations import GaussianCloud, Health, Mesh, Repairs, examine
 
 READABLE = (".ply", ".spz", ".glb", ".gltf", ".obj")
 WRITABLE = (".ply", ".spz", ".glb")
@@ -50,7 +50,8 @@ class Converted:
     path: Path
     health: Health | None = None
     """Of a mesh."""
-    repairs: tuple[str, ...] = ()
+    repairs: Repairs | None = None
+    """Of a mesh that came as one."""
 
 
 def convert_file(
@@ -82,11 +83,11 @@ def convert_file(
         from maquette.edit import Scene
         from maquette.edit.export import face_parts
 
-        mesh, repairs = gaussians_to_mesh(asset, faces=faces, texture_size=texture_size), ()
+        mesh, repairs = gaussians_to_mesh(asset, faces=faces, texture_size=texture_size), None
         named = face_parts(mesh, Scene(asset, parts)) if parts else {}
     else:
-        mesh, done = clean_mesh(asset, faces=faces, texture_size=texture_size)
-        repairs, named = tuple(done.sentences()), {}
+        mesh, repairs = clean_mesh(asset, faces=faces, texture_size=texture_size)
+        named = {}
     camera = around(mesh.vertices.amin(0), mesh.vertices.amax(0), views=JUDGING_VIEWS)
     health = examine_baked(mesh, camera, draw(asset, camera, torch.ones(3)), budget=faces)
     io.save_mesh_glb(target, mesh, named)

@@ -21,13 +21,13 @@ import torch
 from maquette import __version__, io
 from maquette.apps.override import overridden
 from maquette.apps.prior import Source
-from maquette.core import BadInput, Event, Notice, Progress, Result, Unsupported, prepare_folder, turntable
+from maquette.core import BadInput, Camera, Event, Notice, Progress, Result, Unsupported, prepare_folder, turntable
 from maquette.core.device import pick_device
 from maquette.core.files import atomic_write
 from maquette.core.inputs import check_prompt, check_seed
 from maquette.pipelines import PIPELINES
 from maquette.priors.hub import commit_of
-from maquette.representations import GaussianCloud, Mesh
+from maquette.representations import GaussianCloud, Mesh, examine
 
 REFERENCE_FILL = 0.62  # of the frame: how large objects of unit size appear to the pocket prior
 TURNTABLE_FRAMES, TURNTABLE_SIZE = 48, 256
@@ -183,7 +183,7 @@ def make(
     }  # fmt: skip
     if out is not None:
         yield Progress("files", 0, 1)
-        _write(out, cloud, mesh)
+        _write(out, cloud, mesh, fitted if cloud is made else None)
         yield Progress("files", 1, 1)
         clock.stop("files")
     report["seconds"] = {"total": clock.total, **clock.stages, **report["seconds"]}
@@ -274,11 +274,17 @@ def _state(out: Path, source: Source) -> Path:
 
 
 @torch.no_grad()
-def _write(out: Path, cloud: GaussianCloud, mesh: Mesh) -> None:
+def _write(out: Path, cloud: GaussianCloud, mesh: Mesh, fitted: Camera | None) -> None:
+    """`fitted` are the views in which the mesh is compared with the cloud that it was made from."""
+    from maquette.evaluation.baked import examine_baked
     from maquette.render import render_gaussians
 
     io.save_ply(out / "asset.ply", cloud)
     io.save_mesh_glb(out / "asset.glb", mesh)
+    health = examine(mesh)
+    if fitted is not None:
+        health = examine_baked(mesh, fitted, render_gaussians(cloud, fitted, background=torch.ones(3)))
+    io.save_health(out / "asset.glb", health)
     camera = turntable(TURNTABLE_FRAMES, 15.0, size=TURNTABLE_SIZE)
     frames = render_gaussians(cloud, camera, background=torch.ones(3)).color.clamp(0, 1)
     io.save_video(out / "turntable.mp4", frames, fps=16.0)

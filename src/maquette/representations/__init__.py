@@ -12,6 +12,7 @@ _HOME = {
     "gaussians_to_mesh": "convert",
     "Health": "health",
     "examine": "health",
+    "Repairs": "repair",
     "FieldShape": "field",
     "HashField": "field",
     "OccupancyGrid": "occupancy",

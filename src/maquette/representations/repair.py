@@ -4,7 +4,7 @@ It keeps every place and moves none, and it says what it did. Numpy; knows no co
 mesh as it came (see `surface`).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -45,21 +45,28 @@ class Repairs:
     one_sided_faces: int = 0
     """Cut open where neighbours disagree: no turning makes them agree."""
 
-    def sentences(self) -> list[str]:
-        """What to tell a person; nothing for a mesh that was sound."""
-        said = {
-            "welded_vertices": "{} vertices joined with others at the same place",
-            "collapsed_faces": "{} collapsed faces dropped",
-            "duplicate_faces": "{} duplicate faces dropped",
-            "small_pieces": "{} tiny pieces dropped",
-            "turned_faces": "{} faces turned outward",
-            "parted_vertices": "{} vertices parted where surfaces touched",
-            "filled_holes": "{} holes filled",
-            "cut_slivers": "{} faces without height cut out",
-            "open_borders": "{} borders left open: larger than a hole",
-            "one_sided_faces": "{} faces of one-sided sheets, cut open where sides disagree",
-        }
-        return [said[name].format(count) for name, count in asdict(self).items() if count]
+    def done(self) -> list[str]:
+        """What was mended, in words; nothing for a mesh that was sound."""
+        return self._said(
+            welded_vertices="vertices joined with others at the same place",
+            collapsed_faces="collapsed faces dropped",
+            duplicate_faces="duplicate faces dropped",
+            small_pieces="tiny pieces dropped",
+            turned_faces="faces turned outward",
+            parted_vertices="vertices parted where surfaces touched",
+            filled_holes="holes filled",
+            cut_slivers="faces without height cut out",
+        )
+
+    def left(self) -> list[str]:
+        """What could not be mended, in words."""
+        return self._said(
+            open_borders="borders larger than a hole",
+            one_sided_faces="faces of one-sided sheets, cut open where sides disagree",
+        )
+
+    def _said(self, **words: str) -> list[str]:
+        return [f"{text}: {getattr(self, name)}" for name, text in words.items() if getattr(self, name)]
 
 
 def repair(mesh: Mesh) -> tuple[Mesh, Repairs]:
