@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maquette.core.rotation import normalize
-from maquette.evaluation.curves import look, mean_curve, reached, resampled
+from maquette.evaluation.curves import error_curve, look, mean_curve, reached, resampled
 from maquette.representations.gaussians import from_points
 
 
@@ -39,6 +39,12 @@ def test_the_mean_of_curves_counts_what_is_there():
     assert [row["similarity"] for row in mean_curve([one, two])] == pytest.approx([0.3, 0.4])
     assert mean_curve([one, two])[1]["evaluations"] == 11
     assert mean_curve([rows((0, None))])[0]["similarity"] is None
+
+
+def test_the_error_of_a_mean_needs_two():
+    three = [rows((0, y)) for y in (0.1, 0.2, 0.6)]
+    assert error_curve(three)[0]["similarity"] == pytest.approx((0.07 / 3) ** 0.5)
+    assert error_curve([rows((0, 0.3)), rows((0, None))])[0]["similarity"] is None
 
 
 class Redness:

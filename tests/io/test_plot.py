@@ -36,6 +36,23 @@ def test_gaps_and_single_points_and_nothing():
         line_plot([Line("a", [0], [None])], title="t", x_label="x")
 
 
+def test_a_band_lies_around_its_line_and_the_axes_hold_it():
+    line = Line("a", [0, 10, 20], [0.5, 0.5, 0.5])
+    banded = Line("a", [0, 10, 20], [0.5, 0.5, 0.5], [0.1, 0.2, None])
+    picture = line_plot([banded], title="", x_label="")
+    pale = ((picture[..., 2] - picture[..., 0] > 0.05) & (picture[..., 0] > 0.6)).nonzero().float()
+    row, end = ink(picture, 0)[:, 0].median(), ink(picture, 0)[:, 1].max()
+    assert len(pale) > 1000 and pale[:, 0].mean() == pytest.approx(row.item(), abs=3)
+    left, middle = (
+        pale[(pale[:, 1] - x).abs() < 3][:, 0] for x in (pale[:, 1].min() + 4, (pale[:, 1].min() + end) / 2 - 6)
+    )
+    assert (middle.max() - middle.min()) == pytest.approx(2 * (left.max() - left.min()).item(), rel=0.15)
+    beyond = pale[(pale[:, 1] > end - 100) & (pale[:, 1] < end)]
+    assert (beyond[:, 0] - row).abs().max() < 8, "where the spread is not known there is none"
+    plain = line_plot([line], title="", x_label="")
+    assert ((plain[..., 2] - plain[..., 0] > 0.05) & (plain[..., 0] > 0.6)).sum() < 100  # soft edges of the line
+
+
 def test_the_legend_shows_every_color():
     picture = legend(["one", "two", "three"], 300)
     columns = [ink(picture, i)[:, 1].mean().item() for i in range(3)]
