@@ -66,9 +66,9 @@ def best(
             kept = made
         yield Progress("best of", i + 1, count)
     chosen = kept.report["seed"]
-    others = [score for one, score in scores.items() if one != chosen]
     by = f"similarity of {VIEWS} views to the {'words' if words else 'picture'}, by the guide"
-    yield Notice(f"kept seed {chosen}: {by} {scores[chosen]:.3f}, of the others {min(others):.3f} to {max(others):.3f}")
+    next_best = max(score for one, score in scores.items() if one != chosen)
+    yield Notice(f"kept seed {chosen}: {by} {scores[chosen]:.3f}, the next best {next_best:.3f}")
     report = kept.report | {"best_of": {"kept": chosen, "by": by, "scores": {str(one): scores[one] for one in seeds}}}
     if out is not None:
         _copy(out / "candidates" / f"seed-{chosen}", prepare_folder(out), report)
