@@ -6,9 +6,9 @@ Each shape is seen from 24 directions at 96 px, without light, in a pattern of c
 the same visual hull and are fitted to the same pictures with coverage alone, surfels once more to depth and normals
 too. Errors are those of 8 other views, over the pixels that both the shape and the fit cover by more than half: of the
 expected and the median depth in world units; the angle of the blended normals; the angle of the normals of the expected
-depth. Surfaces are fused from expected and median depth, or cut from the density at the level that fits the silhouettes.
-Chamfer distances are from 20,000 points of each mesh to 20,000 of the true surface; two such
-sets of the true surface itself are 0.005 apart.
+depth. Surfaces are fused from expected or median depth, or cut from the density at the level that fits the silhouettes
+(of surfels, as Gaussians half as thick as they are wide). Chamfer distances are from 20,000 points of each mesh to
+20,000 of the true surface; two such sets of the true surface itself are 0.005 apart.
 """
 
 import argparse
