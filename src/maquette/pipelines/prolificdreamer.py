@@ -148,33 +148,34 @@ PAPER = Config()
 """The published numbers, as threestudio has them."""
 _CAMERAS = Around(elevation_deg=(0.0, 30.0))
 DEFAULT = Config(
-    fields=Stage(250, 2.0),
-    geometry=Stage(100, 4.0, (0.02, 0.5, 0.5)),
-    texture=Stage(100, 2.0, (0.02, 0.5, 0.5)),
+    fields=Stage(90, 4.0),
+    geometry=Stage(80, 4.0, (0.02, 0.5, 0.5)),
+    texture=Stage(25, 2.0, (0.02, 0.5, 0.5)),
     view_words=False,
-    student_rate=1e-3,
+    student_rate=1e-4,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
         activation="softplus", blob=3.0,
     ),
     learned_background=False,
     loop=Loop(
-        cameras=_CAMERAS, resolution=Steps((48, 64), (150,)), samples=64,
-        rates=Rates(table=Exponential(2e-2, 2e-3, 250), networks=Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Constant(0.0), Constant(0.0), Steps((0.0, 100.0), (150,))), light=None, pace=Pace(50, 50),
+        cameras=_CAMERAS, resolution=Constant(48), samples=64,
+        rates=Rates(table=Exponential(2e-2, 2e-3, 90), networks=Exponential(5e-3, 1e-3, 90)),
+        penalties=Penalties(Constant(0.0), Constant(0.0), Steps((0.0, 100.0), (60,))), light=None, pace=Pace(30, 30),
     ),
     cells=48,
     sculpting=SurfaceLoop(
-        cameras=_CAMERAS, resolution=128, shape_rate=Exponential(3e-2, 3e-3, 100), color_rate=None,
-        smooth_normals=20.0, sign_changes=1.0, light=None, pace=Pace(50, 50),
+        cameras=_CAMERAS, resolution=128, shape_rate=Exponential(3e-2, 3e-3, 80), color_rate=None,
+        smooth_normals=20.0, sign_changes=1.0, light=None, pace=Pace(30, 30),
     ),
     painting=SurfaceLoop(
-        cameras=_CAMERAS, resolution=128, shape_rate=None, color_rate=Exponential(5e-3, 1e-3, 100), light=None,
-        pace=Pace(50, 50),
+        cameras=_CAMERAS, resolution=128, shape_rate=None, color_rate=Exponential(2e-3, 5e-4, 25), light=None,
+        pace=Pace(30, 30),
     ),
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, no words for sides, white behind; all of the student learns; the shape
-descends in pictures of its colors, because this prior has seen no normals."""
+descends in pictures of its colors, because this prior has seen no normals. Short, because a longer descent under this
+student runs away."""
 TINY = Config(
     fields=Stage(4, 7.5), geometry=Stage(2, 7.5), texture=Stage(2, 7.5), particles=2, view_words=False,
     learned_background=False,
