@@ -54,7 +54,7 @@ def asset(prompt: str, out: Path, quality: str, seed: int) -> GaussianCloud:
             overrides={"quality": quality}, out=None,
         )  # fmt: skip
         prepare_folder(kept.parent)
-        save_splats(kept, follow(events).asset.cloud)
+        save_splats(kept, follow(events, as_json=False).asset.cloud)
     return load_splats(kept)
 
 
@@ -77,7 +77,7 @@ def session(name: str, script: dict, out: Path, quality: str, seed: int) -> list
                 report = yield from opened.doing(edit)
                 yield Result(report)
 
-            done = follow(events()).asset
+            done = follow(events(), as_json=False).asset
             rows.append([
                 name, type(edit).__name__, done.rows, done.changed, done.added, done.removed, done.outside_changed,
                 done.pixels_outside, done.evaluations, f"{done.seconds:.1f}",
@@ -96,7 +96,8 @@ def session(name: str, script: dict, out: Path, quality: str, seed: int) -> list
 @torch.no_grad()
 def look(cloud: GaussianCloud) -> torch.Tensor:
     """From all around, on white."""
-    return render_gaussians(cloud, turntable(VIEWS, 15.0, size=SIZE), background=torch.ones(3)).color.clamp(0, 1)
+    camera = turntable(VIEWS, 15.0, radius=2.7, size=SIZE)
+    return render_gaussians(cloud, camera, background=torch.ones(3)).color.clamp(0, 1)
 
 
 def sessions(given: argparse.Namespace) -> None:
@@ -149,7 +150,7 @@ def precision(given: argparse.Namespace) -> None:
             prompts, prepare_folder(given.out / name.replace(" ", "-")), make=make_one, judge=judge, seed=given.seed,
             identity=identity | {"correction": repr(correction("it")) if name != "plain" else ""},
         )  # fmt: skip
-        reports[name] = follow(events).report
+        reports[name] = follow(events, as_json=False).report
         judged = reports[name]["judge"]
         rows.append([
             name, f"{judged['r_precision']['object']:.2f}", f"{judged['r_precision']['view']:.2f}",

@@ -1,5 +1,7 @@
 """Words that guide shapes too: only the part learns, rows come and go in it, drags keep together what they should."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,15 @@ def test_the_whole_has_words_of_its_own_every_fourth_step(scene, prior):
     assert said.count("a blue ball") * 3 == said.count("a green ball") > 0
 
 
+def test_a_drag_looks_at_the_whole_unless_the_part_has_words(scene, prior):
+    apply(PULL, scene, Sources(prior=prior))
+    assert {said for _, said in prior.asked} == {"a green ball"}
+    prior.asked = []
+    apply(replace(PULL, local="a blue ball"), scene, Sources(prior=prior))
+    said = [words for _, words in prior.asked]
+    assert said.count("a blue ball") == 3 * said.count("a green ball") > 0
+
+
 def test_the_same_seed_gives_the_same_bits_and_replays(tmp_path, scene, prior):
     with Session.create(tmp_path / "s.mq", scene.cloud, scene.parts, seed=3) as session:
         session.prior = prior
@@ -84,7 +95,7 @@ def test_followers_arrive_and_a_rigid_loss_keeps_them_together(scene, prior):
     changes = []
     for weight in (0.0, 10.0):
         wish = GuidedDrag(
-            (-0.3, 0, 0), ((-0.3, 0.3, 0),), 0.15, "a green ball", "rigid", "left", 30, 0,
+            (-0.3, 0, 0), ((-0.3, 0.3, 0),), 0.15, "a green ball", "rigid", "left", 30, 0, "a green ball",
             times=(0.5, 0.9), guidance=1.0, motion_weight=0.0, rigid_weight=weight,
         )  # fmt: skip
         now, report = apply(wish, scene, Sources(prior=prior))

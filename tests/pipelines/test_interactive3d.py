@@ -14,8 +14,8 @@ from maquette.pipelines import PIPELINES, interactive3d
 from maquette.pipelines.interactive3d import DEFAULT, PAPER, TINY, Interaction, script
 from maquette.priors.analytic import Solids
 from maquette.representations.field import FieldShape
-from maquette.representations.gaussians import state_hash
-from maquette.training import optim
+from maquette.representations.gaussians import from_points, state_hash
+from maquette.training import density, optim
 from maquette.training.gaussians_to_field import FieldFit
 from maquette.training.orbits import Around
 
@@ -109,6 +109,21 @@ def test_rows_that_an_edit_leaves_alone_keep_their_moments(known_object):
         for plan in ([], [Interaction(4, Select("top", Sphere((0.0, 0.3, 0.0), 0.25)))])
     )
     assert state_hash(plain) == state_hash(named)
+
+
+def test_parts_follow_their_rows_through_density_control():
+    """Copies have the color of their parents, so a part by color must stay what it is."""
+    draw = torch.Generator().manual_seed(0)
+    learns, still = (
+        from_points(torch.rand(n, 3, generator=draw) - 0.5, torch.rand(n, 3, generator=draw)) for n in (40, 7)
+    )
+    noticed = replace(density.start(learns), gradient_sum=torch.rand(40, generator=draw), seen=torch.ones(40))
+    parts = {"red": torch.cat([still.rgb, learns.rgb])[:, 0] > 0.5}
+    state = interactive3d._State(2, still, optim.leaves(learns), optim.start(learns), noticed, parts)
+    control = replace(RUN.control, quantile=0.5, prune_opacity=0.0)
+    after = interactive3d._densified(replace(RUN, control=control), state, draw).scene
+    assert len(after.cloud) > 50
+    assert torch.equal(after.parts["red"], after.cloud.rgb[:, 0] > 0.5)
 
 
 def test_a_run_that_stops_continues_to_the_same_bytes(tmp_path, known_object):

@@ -22,7 +22,7 @@ def drag(
     steps: int = 100,
     no_fill: bool = False,
     words: str = "",
-    whole: str = "",
+    local: str = "",
     times: Times = "0.1,0.5",
     heal: int = 60,
 ) -> Action:
@@ -36,8 +36,8 @@ def drag(
         part: Only this part follows.
         steps: Steps of a deforming drag, or of one with words.
         no_fill: Leave the gap open; not with words.
-        words: What the part is, such as "a dog with a long tail": a prior then keeps it whole on the way.
-        whole: With words, what the whole object is; a quarter of the views shows it.
+        words: What the whole thing is, such as "a dog with a long tail": a prior then keeps it whole on the way.
+        local: With words, what the part is; three steps in four then look at it alone.
         times: With words, the range of noise levels, in 0 to 1.
         heal: With words, steps after the arrival.
     """
@@ -48,7 +48,7 @@ def drag(
         return edited(Drag(start, path, radius, mode, part, steps, fill=not no_fill))
     if no_fill:
         raise BadInput("a drag with words always fills the gap", "leave out --no-fill, or the words")
-    return edited(GuidedDrag(start, path, radius, words, mode, part, steps, heal, whole, _range(times)))
+    return edited(GuidedDrag(start, path, radius, words, mode, part, steps, heal, local, _range(times)))
 
 
 def repaint(

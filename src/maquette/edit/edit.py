@@ -175,13 +175,15 @@ def _understood(edit: Worded) -> Generator[Event, None, Worded]:
     """The edit in words that the pocket prior knows. BadInput for a sentence without a thing that it knows."""
     from maquette.priors.prompts import understand
 
-    said = []
-    for text in (edit.prompt, edit.whole):
-        words = understand(text) if text else None
-        if words is not None and words.notice:
-            yield Notice(words.notice)
-        said.append(words.understood if words else "")
-    return replace(edit, prompt=said[0], whole=said[1])
+    said = {}
+    for name in ("prompt", "whole", "local"):
+        text = getattr(edit, name, "")
+        if text:
+            words = understand(text)
+            said[name] = words.understood
+            if words.notice:
+                yield Notice(words.notice)
+    return replace(edit, **said)
 
 
 @lru_cache(maxsize=1)

@@ -45,11 +45,11 @@ def default_control(steps: int) -> density.AdaptiveDensity:
     )
 
 
-def check_words(prompt: str, whole: str, times: tuple[float, ...], guidance: float) -> None:
-    """BadInput unless the words can be read, the times are a range in (0, 1], and the guidance is sensible."""
+def check_words(prompt: str, other: str, times: tuple[float, ...], guidance: float) -> None:
+    """BadInput unless words can be read (the second may be missing), times are a range, and guidance is sensible."""
     check_prompt(prompt)
-    if whole:
-        check_prompt(whole)
+    if other:
+        check_prompt(other)
     if len(times) != 2 or not 0 < times[0] <= times[1] <= 1:
         raise BadInput(f"the times are {times}; expected the ends of a range in (0, 1]", "for example 0.1,0.5")
     if not 0 <= guidance <= 1000:

@@ -31,7 +31,7 @@ REACH = 1.5
 
 @dataclass(frozen=True)
 class GuidedDrag:
-    """Pull what lies within `radius` of `source` along `path` (world units), while the part becomes `prompt`."""
+    """Pull what lies within `radius` of `source` along `path` (world units), while the whole thing stays `prompt`."""
 
     source: Vector
     path: tuple[Vector, ...]
@@ -39,13 +39,13 @@ class GuidedDrag:
     prompt: str
     mode: Literal["rigid", "deform"] = "deform"
     part: str = ALL
-    """Only rows of this part follow and learn; views near it show it alone."""
+    """Only rows of this part follow and learn."""
     steps: int = 60
     """Until the source arrives."""
     heal: int = 60
     """And after that."""
-    whole: str = ""
-    """What the whole object then is; without it, all views show the part."""
+    local: str = ""
+    """What the part is, if it is worth looking at: three steps in four then see it alone, from near."""
     times: tuple[float, float] = (0.1, 0.5)
     """The range of noise levels."""
     guidance: float = 7.5
@@ -57,7 +57,7 @@ class GuidedDrag:
 
     def __post_init__(self) -> None:
         check_path(self.source, self.path, self.radius, self.mode)
-        check_words(self.prompt, self.whole, self.times, self.guidance)
+        check_words(self.prompt, self.local, self.times, self.guidance)
         if not 1 <= self.steps <= 10_000 or not 0 <= self.heal <= 100_000:
             raise BadInput(f"{self.steps} steps and {self.heal} to heal; expected 1 or more, 0 or more", "change them")
         if not (0 <= self.motion_weight <= 1e6 and 0 <= self.rigid_weight <= 1e6):
@@ -121,8 +121,8 @@ def guided_drag(edit: GuidedDrag, scene: Scene, prior: MultiviewPrior, draw: Str
         raise nothing_near(means[allowed], path[0], edit.radius)
     hold = _Hold(start, learner.cloud.means.detach().clone())
     loss = Interactive(
-        prior, Wording(prior.condition(edit.prompt)), scene.cloud.select(allowed & ~rows), scene.cloud.select(~allowed),
-        Wording(prior.condition(edit.whole)) if edit.whole else None, edit.times, edit.guidance,
+        prior, Wording(prior.condition(edit.local)) if edit.local else None, scene.cloud.select(allowed & ~rows),
+        scene.cloud.select(~allowed), Wording(prior.condition(edit.prompt)), edit.times, edit.guidance,
     )  # fmt: skip
     total = edit.steps + edit.heal
     rates, control = default_rates(total), default_control(total)
