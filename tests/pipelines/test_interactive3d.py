@@ -120,7 +120,7 @@ def test_parts_follow_their_rows_through_density_control():
     noticed = replace(density.start(learns), gradient_sum=torch.rand(40, generator=draw), seen=torch.ones(40))
     parts = {"red": torch.cat([still.rgb, learns.rgb])[:, 0] > 0.5}
     state = interactive3d._State(2, still, optim.leaves(learns), optim.start(learns), noticed, parts)
-    control = replace(RUN.control, quantile=0.5, prune_opacity=0.0)
+    control = replace(RUN.control, quantile=0.5, prune_opacity=0.0, prune_scale=None)
     after = interactive3d._densified(replace(RUN, control=control), state, draw).scene
     assert len(after.cloud) > 50
     assert torch.equal(after.parts["red"], after.cloud.rgb[:, 0] > 0.5)
