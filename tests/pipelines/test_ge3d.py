@@ -1,14 +1,9 @@
-import os
-import runpy
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from maquette.core import BadInput, NonFinite, Notice, Preview, Progress, Result, Scalar, Streams, orbit, turntable
+from maquette.core import BadInput, Notice, Preview, Progress, Result, Scalar, Streams, orbit, turntable
 from maquette.core.schedule import Constant, Exponential
 from maquette.guidance.ge3d import NEGATIVE
 from maquette.pipelines import PIPELINES, ge3d
@@ -147,58 +142,7 @@ def test_pictures_of_the_ending_are_edits_of_the_renderings(known_object):
     torch.testing.assert_close(camera[:3].position, turntable(3, 0.0).position)
 
 
-# --- interruption
-
-
-SCRIPT = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-
-from maquette.core import Progress
-from maquette.pipelines import ge3d
-from maquette.priors.analytic import RenderOracle, Solids
-from maquette.representations.gaussians import state_hash
-
-config = replace(
-    ge3d.TINY, iterations=12, resolution=16, loop=replace(ge3d.TINY.loop, checkpoint_every=4),
-    ending=replace(ge3d.TINY.ending, iterations=8, loop=replace(ge3d.TINY.ending.loop, checkpoint_every=3)),
-)
-
-
-def lines(folder):
-    prior = RenderOracle(Solids.toy().look, image_size=16, with_coverage=True)
-    for event in ge3d.run(config, prior, prompt="a toy", checkpoint=folder):
-        if isinstance(event, Progress):
-            yield f"{event.stage} {event.step}"
-    yield f"{state_hash(event.asset)} {event.report['evaluations']}"
-
-
-if __name__ == "__main__":
-    for line in lines(Path(sys.argv[1])):
-        print(line, flush=True)
-"""
-
-
-def test_a_killed_run_continues_to_the_same_bytes(tmp_path):
-    source = tmp_path / "killable.py"
-    source.write_text(SCRIPT)
-    with subprocess.Popen([sys.executable, source, tmp_path / "broken"], stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line == "distill 6\n":
-                os.kill(process.pid, signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-    lines = runpy.run_path(str(source))["lines"]
-    whole = list(lines(tmp_path / "whole"))
-    # Stopped once more in the ending.
-    for line in (again := lines(tmp_path / "broken")):
-        if line.startswith("distill"):
-            assert int(line.split()[1]) >= 5  # from the last state, not from the start
-        if line == "reconstruct 5":
-            again.close()
-    continued = list(lines(tmp_path / "broken"))
-    assert continued == ["edit 1", *(f"reconstruct {i}" for i in range(4, 9)), whole[-1]]
+# --- interruption (test_interruption.py has more of it)
 
 
 def test_a_finished_run_answers_from_its_state_and_another_run_is_refused_it(tmp_path, known_object):
@@ -210,12 +154,3 @@ def test_a_finished_run_answers_from_its_state_and_another_run_is_refused_it(tmp
     for other in ({"seed": 1}, {"prompt": "another"}, {"config": replace(ge3d.TINY, guidance=2.0)}):
         with pytest.raises(BadInput, match="another run"):
             run(**{"config": ge3d.TINY, "prior": known_object(), "checkpoint": tmp_path} | other)
-
-
-def test_a_prior_that_gives_no_number_stops_the_run_which_goes_on_when_it_is_mended(tmp_path, known_object):
-    whole = run(ge3d.TINY, known_object())[-1].asset
-    with pytest.raises(NonFinite, match="step 2 of distill"):
-        run(ge3d.TINY, known_object(broken_at=2 * 4 + 3), checkpoint=tmp_path)  # four questions a step
-    events = run(ge3d.TINY, known_object(), checkpoint=tmp_path)
-    assert isinstance(events[0], Notice) and "step 2" in events[0].text
-    assert state_hash(events[-1].asset) == state_hash(whole)
