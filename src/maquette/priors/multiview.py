@@ -7,6 +7,7 @@ The folder holds `tokenizer`, `text_encoder` (transformers), `transformer`, `vae
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -50,6 +51,12 @@ class MultiviewLatentPrior:
         text, mask = embed_text(self.text_encoder, self.tokenizer, [prompt])
         return Condition(prompt=prompt, text=text, mask=mask, reference=reference, camera=camera)
 
+    @cached_property
+    def _blank(self) -> tuple[Tensor, Tensor]:
+        """What the empty prompt comes to, which every guided step asks for."""
+        with torch.no_grad():
+            return embed_text(self.text_encoder, self.tokenizer, [""])
+
     def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
         """sRGB on white in [0, 1], with alpha as fourth channel (`with_coverage` adds it when missing)."""
         images = with_coverage(images.to(self.device))
@@ -86,7 +93,7 @@ class MultiviewLatentPrior:
         learned = self.transformer.config.learned_guidance
         in_one = learned is not None and (guidance, rescale) == tuple(learned)
         if guidance != 1 and not in_one:
-            empty, empty_mask = embed_text(self.text_encoder, self.tokenizer, [""])
+            empty, empty_mask = self._blank
             text, mask = (
                 (empty, empty_mask) if guidance == 0 else (torch.cat([text, empty]), torch.cat([mask, empty_mask]))
             )
