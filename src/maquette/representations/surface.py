@@ -1,4 +1,4 @@
-"""The color of a mesh at points on it, and at points near it: where another mesh of the same thing gets its paint."""
+"""Points on the surface of a mesh, and its color there and nearby: where another mesh of the same thing gets its paint."""
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +40,19 @@ def sample_texture(
     upper = torch.lerp(texture[rows[0], columns[0]], texture[rows[0], columns[1]], right_share)
     lower = torch.lerp(texture[rows[1], columns[0]], texture[rows[1], columns[1]], right_share)
     return torch.lerp(upper, lower, low_share)
+
+
+def surface_points(mesh: Mesh, count: int, generator: torch.Generator) -> Float[Tensor, "points 3"]:
+    """`count` points spread evenly by area over the triangles of `mesh`, drawn from a CPU stream."""
+    corners = mesh.vertices.cpu()[mesh.faces.cpu()]
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = torch.linalg.cross(one, two).norm(dim=-1)
+    if not bool(area.sum() > 0):
+        raise BadInput(f"a mesh of {len(corners)} triangles has no area to sample", "check what made the mesh")
+    face = torch.multinomial(area.double(), count, replacement=True, generator=generator)
+    u, v = torch.rand(2, count, 1, generator=generator)
+    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)  # fold the square onto the triangle
+    return corners[face, 0] + u * one[face] + v * two[face]
 
 
 def spread_over(mesh: Mesh, count: int) -> tuple[Int[Tensor, " points"], Float[Tensor, "points 3"]]:
