@@ -244,12 +244,13 @@ def test_what_cannot_become_a_mesh_is_refused():
 
 
 def soft_ball(points, directions):
-    """A field: a ball of radius 0.4 with a soft border, red on the right, with noise inside and a crumb beside it."""
+    """A ball of radius 0.4, soft outside and noisy inside, and a crumb; red on the right, blue for straight looks."""
     distance = points.norm(dim=-1)
     density = 200 * torch.sigmoid((0.4 - distance) / 0.01)
     density = torch.where((distance < 0.3) & (torch.sin(200 * points).prod(-1) > 0), 0.0, density)
     density = torch.where((points - 0.45).norm(dim=-1) < 0.02, 200.0, density)
-    return density, torch.cat([(points[:, :1] > 0).float(), torch.full_like(points[:, 1:], 0.5)], dim=-1)
+    is_met_straight = (directions * normalize(points)).sum(-1) < -0.8
+    return density, torch.stack([points[:, 0] > 0, torch.ones(len(points)), is_met_straight], dim=-1).float()
 
 
 def radius_at(depth):
@@ -265,7 +266,7 @@ def test_a_field_becomes_a_mesh_in_its_own_colors():
     seen = sample_texture(mesh.texture, mesh.uv)
     is_right, is_left = mesh.vertices[:, 0] > 0.02, mesh.vertices[:, 0] < -0.02
     assert (seen[is_right, 0] > 0.99).all() and (seen[is_left, 0] < 0.01).all()
-    assert (mesh.texture[..., 1:] == 0.5).all()  # nothing between charts is left black
+    assert (mesh.texture[..., 1:] == 1).all()  # looked at from outside, and nothing between charts is left black
 
 
 def test_silhouettes_find_the_depth_of_a_field():

@@ -1,4 +1,4 @@
-"""Points on the surface of a mesh, and its color there and nearby: where another mesh of the same thing gets its paint."""
+"""Points on the surface of a mesh, and its color there and nearby: where another mesh of the thing gets its paint."""
 
 import torch
 from jaxtyping import Float, Int
