@@ -52,15 +52,19 @@ def rows_in(region: Region, scene: Scene) -> Bool[Tensor, " gaussians"]:
 
 def select(edit: Select, scene: Scene) -> Change:
     """Raises BadInput if nothing would be selected, and the part stays what it was."""
-    rows = rows_in(edit.region, scene)
-    if edit.how != "replace":
-        if edit.part not in scene.parts:
-            raise BadInput(f"there is no part {edit.part!r} to {edit.how} with", "select it first, without --how")
-        own = scene.parts[edit.part]  # may be empty: a union brings a part back whose rows were removed
-        rows = {"union": own | rows, "subtract": own & ~rows, "intersect": own & rows}[edit.how]
+    return named(edit.part, rows_in(edit.region, scene), edit.how, scene)
+
+
+def named(part: str, rows: Bool[Tensor, " gaussians"], how: str, scene: Scene) -> Change:
+    """The rows as a part, or joined with what the part held. BadInput as `select`."""
+    if how != "replace":
+        if part not in scene.parts:
+            raise BadInput(f"there is no part {part!r} to {how} with", "select it first, without --how")
+        own = scene.parts[part]  # may be empty: a union brings a part back whose rows were removed
+        rows = {"union": own | rows, "subtract": own & ~rows, "intersect": own & rows}[how]
     if not bool(rows.any()):
-        raise BadInput(f"the selection for {edit.part!r} is empty", "move or enlarge the region")
-    return _named(replace(scene, parts=scene.parts | {edit.part: rows}), rows)
+        raise BadInput(f"the selection for {part!r} is empty", "move or enlarge the region")
+    return _named(replace(scene, parts=scene.parts | {part: rows}), rows)
 
 
 def forget(edit: Forget, scene: Scene) -> Change:
