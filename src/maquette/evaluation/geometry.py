@@ -5,20 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core.errors import BadInput
-from maquette.representations.mesh import Mesh
+from maquette.representations.surface import surface_points
 
-
-def surface_points(mesh: Mesh, count: int, generator: torch.Generator) -> Float[Tensor, "points 3"]:
-    """`count` points spread evenly by area over the triangles of `mesh`, drawn from a CPU stream."""
-    corners = mesh.vertices.cpu()[mesh.faces.cpu()]
-    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = torch.linalg.cross(one, two).norm(dim=-1)
-    if not bool(area.sum() > 0):
-        raise BadInput(f"a mesh of {len(corners)} triangles has no area to sample", "check what made the mesh")
-    face = torch.multinomial(area.double(), count, replacement=True, generator=generator)
-    u, v = torch.rand(2, count, 1, generator=generator)
-    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)  # fold the square onto the triangle
-    return corners[face, 0] + u * one[face] + v * two[face]
+__all__ = ["chamfer", "f_score", "nearest", "surface_points"]
 
 
 def nearest(
