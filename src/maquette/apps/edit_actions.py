@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maquette.edit import Edit, Report, Session
+    from maquette.edit import Edit, Report, Scene, Session
 
 Action = Callable[[Path, bool], None]
 """What to do with the session in a folder; the flag asks for JSON."""
 
 
-def edited(edit: "Edit", cloud: object = None) -> Action:
-    """The action that does an edit and prints its report; `cloud` is kept in the session first."""
+def edited(edit: "Edit | Callable[[Scene], Edit]", cloud: object = None) -> Action:
+    """The action that does an edit, or the one that a scene calls for, and prints its report.
+
+    `cloud` is kept in the session first.
+    """
 
     def act(folder: Path, as_json: bool) -> None:
         with opened(folder, as_json) as session:
             if cloud is not None:
                 session.keep(cloud)
-            report = _watched(session, edit, as_json)
+            report = _watched(session, edit(session.scene) if callable(edit) else edit, as_json)
             text = (
                 f"{report.selected} selected: {report.changed} changed, {report.added} added, "
                 f"{report.removed} removed; outside {report.outside_changed} rows changed, "
@@ -40,7 +43,12 @@ def _watched(session: "Session", edit: "Edit", as_json: bool) -> "Report":
         report = yield from session.doing(edit)
         yield Result(report, report.lasting())
 
-    return follow(events(), as_json=as_json).asset if is_worded(edit) else session.do(edit)
+    if is_worded(edit):
+        return follow(events(), as_json=as_json).asset
+    *notices, result = events()
+    for notice in notices:
+        say(as_json, notice.text, notice=notice.text)
+    return result.asset
 
 
 def opened(folder: Path, as_json: bool) -> "Session":

@@ -7,14 +7,16 @@ know how anything is done.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from maquette.apps.edit_actions import Action, edited, opened, say
+from maquette.apps.edit_click import clicked, look
 from maquette.apps.edit_prompts import drag, refine, regenerate, repaint
 from maquette.apps.edit_words import json_of, listed, numbers, vector
 from maquette.core.errors import BadInput
 
 Vector = Annotated[str, arg(metavar="X,Y,Z")]
+Pixel = Annotated[str, arg(metavar="X,Y")]
 Name = Annotated[str, arg(name="as", metavar="NAME")]
 How = Literal["replace", "union", "subtract", "intersect"]
 
@@ -54,6 +56,12 @@ def select(
     grow: str | None = None,
     shrink: str | None = None,
     region: Path | None = None,
+    click: UseAppendAction[tuple[Pixel, ...]] = (),
+    off: UseAppendAction[tuple[Pixel, ...]] = (),
+    azimuth: float = 0.0,
+    elevation: float = 15.0,
+    size: int = 256,
+    segmentor: str = "",
     how: How = "replace",
 ) -> Action:
     """Name the Gaussians of one region, given by exactly one of the options.
@@ -70,15 +78,25 @@ def select(
         grow: A part and its neighbors.
         shrink: A part without its border.
         region: A JSON file with a region, such as masks drawn in views.
+        click: A pixel of the part in the picture that `look` draws; again for more.
+        off: With a click, a pixel that is not of the part.
+        azimuth: With a click, where the picture was taken from, in degrees about the vertical axis.
+        elevation: With a click, degrees above the horizon.
+        size: With a click, pixels of the picture's sides.
+        segmentor: With a click, a SAM or SAM 2 that draws the masks: a folder, or an id on the hub.
         how: What to do with the rows that the part already has.
     """
     from maquette import edit as e
 
-    given = {name: value for name, value in locals().items() if name in _REGIONS and value is not None}
+    given = {name: value for name, value in locals().items() if name in _REGIONS and value not in (None, ())}
     if len(given) != 1:
         raise BadInput(f"{len(given)} regions given; expected exactly one", f"use one of {', '.join(_REGIONS)}")
+    if off and not click:
+        raise BadInput("--off says what a click does not mean, and there is no click", "give --click, too")
     ((kind, value),) = given.items()
     match kind:
+        case "click":
+            return clicked(part, click, off, azimuth, elevation, size, segmentor, how)
         case "sphere":
             x, y, z, radius = numbers(value, 4, "--sphere")
             chosen = e.Sphere((x, y, z), radius)
@@ -101,7 +119,7 @@ def select(
     return edited(e.Select(part, chosen, how))
 
 
-_REGIONS = ("sphere", "box", "plane", "component", "color", "same", "inverse", "grow", "shrink", "region")
+_REGIONS = ("sphere", "box", "plane", "component", "color", "same", "inverse", "grow", "shrink", "region", "click")
 
 
 def forget(part: Positional[str], /) -> Action:
@@ -261,7 +279,7 @@ def export(target: Positional[Path], /, *, mesh: bool = False, part: str = "all"
 VERBS = {
     verb.__name__: verb
     for verb in (
-        new, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, repaint,
+        new, look, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, repaint,
         regenerate, refine, undo, redo, log, export,
     )
 }  # fmt: skip

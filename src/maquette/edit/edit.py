@@ -13,6 +13,7 @@ from maquette.edit.combine import Paste, Remove, paste, remove
 from maquette.edit.delta import touched
 from maquette.edit.drag import Drag, drag
 from maquette.edit.guided_drag import GuidedDrag, guided_drag
+from maquette.edit.pick import SelectClick, select_click
 from maquette.edit.pixels import pixels_outside
 from maquette.edit.refine import Refine, refine
 from maquette.edit.regenerate import Regenerate, regenerate
@@ -26,7 +27,7 @@ from maquette.representations import GaussianCloud
 
 Worded = Repaint | Regenerate | GuidedDrag | Refine
 """Those that have words, and draw on a prior; they take long."""
-Edit = Select | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Worded
+Edit = Select | SelectClick | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Worded
 
 Value = TypeVar("Value")
 
@@ -93,6 +94,9 @@ def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, Non
         before = prior.evaluations
         change = yield from _guided(edit, scene, prior, sources.seed)
         evaluations = prior.evaluations - before
+    elif isinstance(edit, SelectClick):
+        change, notices = select_click(edit, scene)
+        yield from notices
     else:
         with torch.no_grad():
             change = _change(edit, scene, sources.clouds)

@@ -27,6 +27,7 @@ from maquette.edit.drag import Drag
 from maquette.edit.edit import Edit, Report, Sources, changing, finished, from_json, to_json
 from maquette.edit.guided_drag import GuidedDrag
 from maquette.edit.journal import FORMAT, LOCK, LOG, Entry, Lock, append, history, repair_log
+from maquette.edit.pick import SelectClick
 from maquette.edit.refine import Refine
 from maquette.edit.regenerate import Regenerate
 from maquette.edit.repaint import Repaint
@@ -184,6 +185,7 @@ class Session:
         return report
 
     select, forget, remove, duplicate = method(Select), method(Forget), method(Remove), method(Duplicate)
+    select_click = method(SelectClick)
     move, rotate, stretch, mirror = method(Move), method(Rotate), method(Stretch), method(Mirror)
     drag, guided_drag = method(Drag), method(GuidedDrag)
     repaint, regenerate, refine = method(Repaint), method(Regenerate), method(Refine)
