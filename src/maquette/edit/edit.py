@@ -89,7 +89,7 @@ def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, Non
         scene.rows(edit.part)  # refused before anything heavy is loaded
         prior = sources.prior
         if prior is None:
-            edit = yield from _understood(edit)
+            edit = yield from understood(edit)
             prior = _pocket()
         before = prior.evaluations
         change = yield from _guided(edit, scene, prior, sources.seed)
@@ -175,7 +175,7 @@ def _guided(edit: Worded, scene: Scene, prior: MultiviewPrior, seed: int) -> Gen
             return refine(edit, scene, prior, seed)
 
 
-def _understood(edit: Worded) -> Generator[Event, None, Worded]:
+def understood(edit: Worded) -> Generator[Event, None, Worded]:
     """The edit in words that the pocket prior knows. BadInput for a sentence without a thing that it knows."""
     from maquette.priors.prompts import understand
 

@@ -147,11 +147,17 @@ class Lock:
         try:
             yield
         finally:
-            self._write({})
+            if self.is_held:
+                self._write({})
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it has not been given back."""
+        return self._descriptor >= 0
 
     def release(self) -> None:
         """Give the lock back; a second time does nothing. The empty file stays, since removing it would race."""
-        if self._descriptor >= 0:
+        if self.is_held:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1

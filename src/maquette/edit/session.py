@@ -179,6 +179,7 @@ class Session:
             with self._lock.doing(self._running, len(self._entries)):
                 sources = Sources(self.clouds, self.prior, self._entries[0].seed)
                 change, report = yield from changing(edit, self.scene, sources)
+                self._held()
                 self._commit(edit, change, report)
         finally:
             self._running = ""
@@ -243,7 +244,12 @@ class Session:
         with suppress(OSError):  # what cannot be deleted now is no part of the session, and the next opening tries
             self._clean()
 
+    def _held(self) -> None:
+        if not self._lock.is_held:
+            raise BadInput("the session is closed", "open it again with Session.open")
+
     def _idle(self) -> None:
+        self._held()
         if self._running:
             raise BadInput(f"an edit ({self._running}) is running", "let it end, or close its stream")
 
