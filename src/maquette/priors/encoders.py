@@ -95,3 +95,19 @@ def load_elevation(encoder: PocketEncoder, folder: Path | str = POCKET / "elevat
         return float(regressor(picture_features(encoder.towers, encoder._pixels(images)).cpu()).mean().rad2deg())
 
     return estimate
+
+
+def load_point_encoder(folder: Path | str = POCKET / "points", *, device: str | torch.device = "cpu"):
+    """A `PointEncoder`: its `embed` takes clouds (n, points, 3) to the features that P-FID and P-KID are measured in.
+
+    It only measures, and what it says is for surface points of any number; it was taught with 1024.
+    """
+    from maquette.models.point_encoder import PointEncoder
+
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise BadInput(
+            f"{folder} holds no point encoder", "reinstall maquette, or train it: maquette train point_encoder"
+        )
+    net = PointEncoder.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+    return net.eval().requires_grad_(False).to(device)
