@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from maquette.core import BadInput
 from maquette.core.errors import NonFinite
-from maquette.representations import sdf_grid
+from maquette.representations import examine, sdf_grid
 from maquette.representations.mesh import Mesh
 from maquette.representations.sdf_grid import SdfGrid, sample
 from maquette.representations.smoothness import laplacian, normal_consistency
@@ -22,6 +22,7 @@ from maquette.representations.tets import (
     marching_tetrahedra,
     sign_changes,
 )
+from maquette.representations.topology import edges
 
 
 def volume(vertices, faces):
@@ -67,6 +68,45 @@ def test_a_torus_has_a_hole_and_a_box_has_none(distance, enclosed, euler):
     assert solid.is_watertight and solid.is_winding_consistent
     assert solid.euler_number == euler
     assert solid.volume == pytest.approx(enclosed, rel=0.03)
+
+
+@pytest.mark.parametrize("field", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 1e-9, -1e-9, 1e-5])
+def test_sides_that_lie_on_grid_points_make_no_faces_without_area(shift, field):
+    """All sides of the box go through grid points of the 16 cells a side, or miss them by less than anyone sees."""
+    half_sides = tuple(side / 16 + shift for side in (5, 3, 4))
+    grid = sample(lambda p: sdf_grid.box(p, half_sides), resolution=16, half_size=0.5, dtype=torch.float64)
+    mesh = TetField(grid).mesh() if field else grid_to_mesh(grid)
+    health = examine(Mesh(mesh.vertices.detach(), mesh.faces))
+    assert health.degenerate_faces == health.duplicate_faces == health.components - 1 == 0
+    assert health.is_watertight and health.is_manifold and health.is_wound_consistently
+    assert health.volume == pytest.approx(float(volume(*marching(grid, 1))), rel=1e-3)
+    if not field:
+        assert len(mesh.faces) < 3000 and len(mesh.faces.unique()) == len(mesh.vertices)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([-1.0, 1.0]))
+def test_zeros_anywhere_leave_a_closed_surface_that_meets_itself_nowhere(seed, sign):
+    """A third of the distances of a noise is 0: sheets touch at points, along edges and at whole faces."""
+    values, draw = noise(seed).values, torch.Generator().manual_seed(seed)
+    values[torch.rand(values.shape, generator=draw) < 1 / 3] = 0.0
+    values = torch.nn.functional.pad(sign * values, (1,) * 6, value=1.0)
+    grid = SdfGrid(values, torch.zeros(3).double(), 0.2)
+    found = edges(grid_to_mesh(grid).faces.numpy())
+    assert (found.faces == 2).all() and (found.balance == 0).all()
+    plain = marching_tetrahedra(grid.points.reshape(-1, 3), values.reshape(-1), kuhn_tets(tuple(values.shape)))
+    mesh = grid_to_mesh(grid)
+    assert len(mesh.faces) <= len(plain[1])
+    assert volume(mesh.vertices, mesh.faces) == pytest.approx(float(volume(*plain)), abs=1e-4)
+
+
+def test_a_vertex_on_a_grid_point_passes_on_gradients_of_all_its_edges():
+    values = (ball(8).points[..., 0] - 0.25).requires_grad_()
+    mesh = grid_to_mesh(SdfGrid(values, ball(8).origin, ball(8).step))
+    assert torch.allclose(mesh.vertices[:, 0], torch.tensor(0.25).double())
+    mesh.vertices[:, 0].sum().backward()
+    assert values.grad.sum() == pytest.approx(-len(mesh.vertices))
 
 
 def test_the_other_sign_turns_the_faces():

@@ -5,6 +5,7 @@ Distances are negative inside, faces count counter-clockwise from outside. This 
 
 from itertools import permutations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from maquette.core.errors import BadInput, NonFinite
 from maquette.representations.mesh import Mesh
 from maquette.representations.sdf_grid import SdfGrid
+from maquette.representations.topology import weld
 
 REACH = 0.5
 """Cells that an offset may move a grid point along each axis (nvdiffrec)."""
@@ -21,6 +23,8 @@ DEPTH = 1.75
 The longest edge of a tetrahedron has the square root of 3, so that cutting distances there moves no vertex."""
 SHELL = 0.1
 """Cells that the border of the grid lies outside, at least, so that every surface is closed."""
+ON_A_POINT = 1e-3
+"""Share of an edge, or of a cell: a surface that comes nearer to a grid point goes through it."""
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 TRIANGLES = {
     1: (0, 1, 2), 2: (0, 4, 3), 3: (1, 2, 4, 1, 4, 3), 4: (1, 3, 5), 5: (0, 5, 2, 0, 3, 5), 6: (0, 4, 5, 0, 5, 1),
@@ -54,17 +58,31 @@ def marching_tetrahedra(
 
 
 def grid_to_mesh(grid: SdfGrid) -> Mesh:
-    """The surface of a grid; open where it reaches the border. Differentiable in `grid.values`."""
-    tets = _tets_of(_mixed(grid.values.detach() < 0))
-    return Mesh(*marching_tetrahedra(grid.points.reshape(-1, 3), grid.values.reshape(-1), tets))
+    """The surface of a grid; open where it reaches the border. Differentiable in `grid.values`.
+
+    Where it goes through a grid point, all the edges that meet there cross it at that one place: those crossings are
+    one vertex, their mean, and the faces between them, which have no area, are left out.
+    """
+    sdf = grid.values.reshape(-1)
+    edges, faces = _topology(sdf.detach() < 0, _tets_of(_mixed(grid.values.detach() < 0)))
+    points = _crossing(grid.points.reshape(-1, 3)[edges], sdf[edges])
+    share = sdf.detach()[edges].abs() / sdf.detach()[edges].abs().sum(1, keepdim=True)  # of the edge, from each end
+    place = torch.where(share < ON_A_POINT, edges, -1).amax(1)
+    kept, stands_for = weld(faces.cpu().numpy(), place.cpu().numpy())
+    used, kept = np.unique(kept, return_inverse=True)
+    row = torch.from_numpy(np.searchsorted(used, stands_for)).to(faces.device)
+    is_used = torch.from_numpy(np.isin(stands_for, used)).to(faces.device)
+    row, points = row[is_used], points[is_used]
+    mean = points.new_zeros(len(used), 3).index_add(0, row, points) / row.bincount(minlength=len(used))[:, None]
+    return Mesh(mean, torch.from_numpy(kept.reshape(-1, 3)).to(faces.device))
 
 
 class TetField(nn.Module):
     """DMTet: a learnable distance and a bounded offset at every point of a Kuhn grid; `mesh()` is its closed surface.
 
-    `sdf` is in cells, so that one learning rate serves all resolutions, and starts within 1.75. `offsets` are
-    before the tanh that bounds them to half a cell (nvdiffrec). Past a sixth of a cell, tetrahedra may fold: the
-    surface then still has no holes, but may cut itself.
+    `sdf` is in cells, so that one learning rate serves all resolutions, and starts within 1.75, but not within 0.001
+    of 0, where faces without area would learn nothing. `offsets` are before the tanh that bounds them to half a cell
+    (nvdiffrec). Past a sixth of a cell, tetrahedra may fold: the surface then still has no holes, but may cut itself.
     """
 
     def __init__(self, grid: SdfGrid):
@@ -73,7 +91,8 @@ class TetField(nn.Module):
             raise NonFinite("the distances are NaN or infinite at some points", "check what made the grid")
         self.step = grid.step
         self.register_buffer("origin", grid.origin.clone())
-        self.sdf = nn.Parameter((grid.values.detach() / grid.step).clamp(-DEPTH, DEPTH))
+        sdf = (grid.values.detach() / grid.step).clamp(-DEPTH, DEPTH)
+        self.sdf = nn.Parameter(torch.where(sdf < 0, sdf.clamp(max=-ON_A_POINT), sdf.clamp(min=ON_A_POINT)))
         self.offsets = nn.Parameter(torch.zeros(*grid.values.shape, 3).to(grid.values))
 
     def closed(self) -> Float[Tensor, "x y z"]:

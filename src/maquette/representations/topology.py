@@ -105,3 +105,36 @@ def sides(faces: Int[np.ndarray, "faces 3"], found: Edges) -> Sides:
     share = np.bincount(sheet, differs_from_first) / np.bincount(sheet)
     turn = np.where(share[sheet] > 0.5, ~differs_from_first, differs_from_first)
     return Sides(turn & ~is_one_sided, sheet, is_one_sided)
+
+
+def weld(
+    faces: Int[np.ndarray, "faces 3"], place: Int[np.ndarray, " vertices"]
+) -> tuple[Int[np.ndarray, "kept 3"], Int[np.ndarray, " vertices"]]:
+    """Make one of vertices that share an edge and a place (-1 is none), and leave out the faces that lose a corner.
+
+    Returns the faces, and for every vertex the one that stands for it. A closed surface stays closed, as what is left
+    out takes its edges away in pairs. Where the rest would meet itself, at an edge of more than two faces, a bow tie or
+    a face with a twin, the vertices stay as they are.
+    """
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    is_one = (place[start] >= 0) & (place[start] == place[end])
+    piece = labels(start[is_one], end[is_one], len(place))
+    own = np.arange(len(place))
+    stands_for = np.unique(piece, return_index=True)[1][piece]
+    while True:
+        kept = stands_for[faces]
+        kept = kept[(kept != np.roll(kept, 1, axis=1)).all(axis=1)]
+        undo = (stands_for != own) & np.isin(stands_for, _touching(kept))
+        if not undo.any():
+            return kept, stands_for
+        stands_for = np.where(undo, own, stands_for)
+
+
+def _touching(faces: np.ndarray) -> np.ndarray:
+    """Vertices at which a surface meets itself."""
+    found = edges(faces)
+    crowded = np.concatenate([end[found.faces[found.edge] > 2] for end in (found.start, found.end)])
+    at_fan = np.unique(np.stack([faces.ravel(), fans(faces, found)]), axis=1)[0]
+    vertex, count = np.unique(at_fan, return_counts=True)
+    _, face, copies = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return np.concatenate([crowded, vertex[count > 1], faces[copies[face.reshape(-1)] > 1].ravel()])
