@@ -1,5 +1,8 @@
 """The whole line of the paper on a known object: edits in the middle, rows that stand still, kills, and stage II."""
 
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -43,8 +46,13 @@ def test_a_known_object_is_reached_and_the_stream_says_how(known_object):
             logit_opacities=Constant(5e-2), sh=Constant(3e-2),
         ),
     )  # fmt: skip
-    events = run(config, known_object(24))
+    prior = known_object(24)
+    events = run(config, prior)
     assert {type(e) for e in events} == {Progress, Scalar, Preview, Result}
+    for step, (t, *_) in enumerate(prior.asked):  # the range of times narrows for four fifths of the steps
+        share = min(step / 40, 1)
+        assert 0.5 - 0.48 * share <= t + 1e-9 and t <= 0.9 - 0.4 * share + 1e-9
+    assert len(prior.asked) == 50
     assert events[-1].report["evaluations"] == 100 and events[-1].report["gaussians"] == 500
     shown = [e for e in events if isinstance(e, Preview)]
     from maquette.core import turntable
@@ -146,6 +154,54 @@ def test_a_run_that_stops_continues_to_the_same_bytes(tmp_path, known_object):
         run(config, known_object(16), checkpoint=tmp_path / "3")
 
 
+KILLED = """
+    import json, os, signal, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from dataclasses import replace
+    from maquette.core import Progress
+    from maquette.pipelines import interactive3d
+    from maquette.pipelines.interactive3d import TINY, script
+    from maquette.priors.analytic import RenderOracle, Solids
+    from maquette.priors.sampling import resized
+    from maquette.representations.gaussians import state_hash
+
+    plan = script(json.dumps([
+        {"step": 2, "kind": "select", "part": "frozen",
+         "region": {"kind": "sphere", "center": [0, 0.3, 0], "radius": 0.25}},
+        {"step": 4, "kind": "move", "part": "all", "by": [0, 0.01, 0]},
+    ]))
+
+    def events(folder):
+        prior = RenderOracle(lambda camera: resized(Solids.toy().look(camera), 16), image_size=16, with_coverage=True)
+        config = replace(TINY, iterations=6, init_points=100, checkpoint_every=2)
+        return interactive3d.run(config, prior, prompt="a toy", interactions=plan, checkpoint=folder)
+
+    folder = Path(sys.argv[1])
+    hashes = []
+    for stop in (3, 5, 0):
+        child = os.fork()
+        if child == 0:
+            for event in events(folder / str(stop)):
+                if isinstance(event, Progress) and event.step == stop:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(0)
+        ended = os.waitpid(child, 0)[1]
+        assert (os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGKILL) or (stop == 0 and ended == 0)
+    for stop in (3, 5, 0):
+        *_, last = events(folder / str(stop))
+        print(state_hash(last.asset))
+"""
+
+
+def test_killed_without_warning_it_continues_to_the_same_bytes(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 3 and len(set(done.stdout.split())) == 1
+
+
 def test_an_edit_from_the_queue_survives_a_kill(tmp_path, known_object):
     edits = SimpleQueue()
     events = interactive3d.run(
@@ -186,3 +242,31 @@ def test_what_cannot_be_done_is_said(known_object):
         with pytest.raises(BadInput):
             script(wrong)
     assert script("[]") == () and to_json(TOP)["kind"] == "select"
+
+
+class PrefersTheSecond:
+    """An encoder that finds what it is shown second most like the words."""
+
+    def __init__(self):
+        self.shown = 0
+
+    def embed_text(self, prompts):
+        return torch.tensor([[1.0, 0.0]]).expand(len(prompts), 2)
+
+    def embed_image(self, images):
+        self.shown += 1
+        return torch.tensor([[1.0, 0.0] if self.shown == 2 else [0.0, 1.0]]).expand(len(images), 2)
+
+
+def test_the_best_of_several_first_samples_is_built_on(known_object):
+    config = replace(RUN, iterations=1, first_views=4, first_steps=1, candidates=3)
+    encoder, prior = PrefersTheSecond(), known_object(16)
+    events = list(interactive3d.run(config, prior, encoder, prompt="a toy"))
+    assert encoder.shown == 3 and any(isinstance(e, Notice) and "most fitting of 3" in e.text for e in events)
+    assert prior.evaluations == events[-1].report["evaluations"] == 3 * 2 + 2
+    assert isinstance(next(e for e in events if not isinstance(e, Progress | Notice)), Preview)
+    with pytest.raises(BadInput, match="best of 3 samples needs an encoder"):
+        run(config, known_object(16))
+    with pytest.raises(BadInput, match="0 candidates"):
+        replace(config, candidates=0)
+    assert (DEFAULT.candidates, DEFAULT.first_steps, PAPER.first_views) == (8, 5, 0)

@@ -38,6 +38,7 @@ def best(
     device: str | None,
     overrides: dict,
     out: Path | None,
+    script: Path | None = None,
 ) -> Iterator[Event]:
     """`make` with the seeds `seed` to `seed + count - 1`, of which the best is kept; ends in its `Result`.
 
@@ -49,6 +50,7 @@ def best(
     """
     source = Source(prior) if isinstance(prior, str) else prior
     asked = {"image": image, "pipeline": pipeline, "prior": source, "device": device, "overrides": overrides}
+    asked |= {"script": script}
     if count < 1:
         raise BadInput(f"the best of {count} seeds; expected at least 1", "leave it out to make one asset")
     if count == 1:
@@ -99,7 +101,7 @@ def _finished(folder: Path, prompt: str | None, seed: int, asked: dict) -> Resul
     report = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     source, pipeline = asked["prior"], asked["pipeline"]
     config = configured(asked["overrides"], pipeline, is_image_prior=not source.family().is_multiview)
-    wanted = depends_on(prompt, asked["image"], pipeline, source, seed, config)
+    wanted = depends_on(prompt, asked["image"], pipeline, source, seed, config, asked["script"])
     if json.loads(json.dumps(wanted, default=str)) != {name: report.get(name) for name in wanted}:
         return None
     cloud, mesh = io.load_ply(folder / "asset.ply"), io.load_mesh(folder / "asset.glb")

@@ -34,6 +34,7 @@ def generate(
     dtype: Literal["float32", "float16", "bfloat16"] | None = None,
     seed: int = 0,
     best_of: int = 1,
+    script: Path | None = None,
     out: Path | None = None,
     session: Path | None = None,
     device: str | None = None,
@@ -54,6 +55,7 @@ def generate(
         dtype: Of the prior's weights; its own choice for the device if left out.
         seed: The same seed makes the same asset.
         best_of: Make so many, with this seed and those after it, and keep the one most like the words.
+        script: Edits on the way: a JSON list, each with its step; for the pipeline interactive3d.
         out: The folder for the files; out/NAME-OF-THE-THING if left out.
         session: Begin an edit session of the asset in this folder too, for `maquette edit`.
         device: cpu or cuda; the best one present if left out.
@@ -92,6 +94,7 @@ def generate(
         device=device,
         overrides=values,
         best_of=best_of,
+        script=script,
     )
     try:
         result = follow(events, as_json=json)

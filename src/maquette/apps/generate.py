@@ -32,6 +32,8 @@ from maquette.representations import GaussianCloud, Mesh, examine
 REFERENCE_FILL = 0.62  # of the frame: how large objects of unit size appear to the pocket prior
 TURNTABLE_FRAMES, TURNTABLE_SIZE = 48, 256
 FROM_PICTURES = ("im3d",)
+CHOOSING = ("interactive3d",)
+"""Pipelines that choose among first samples of words by an encoder."""
 MESH_VIEWS = 16
 """Cameras that color the mesh of a cloud that was not fitted to a turntable."""
 
@@ -62,6 +64,7 @@ def generate(
     dtype: str | None = None,
     seed: int = 0,
     best_of: int = 1,
+    script: str | Path | None = None,
     out: str | Path | None = None,
     device: str | None = None,
     **overrides: object,
@@ -69,9 +72,10 @@ def generate(
     """Make a 3D asset from a sentence, a picture, or both; the same seed makes the same asset.
 
     `pipeline` is a name in `maquette.pipelines.PIPELINES`; `prior`, `revision`, `is_offline` and `dtype` are those of
-    `Source`. With `best_of` so many seeds from `seed` on are tried and the best one is kept, see `best`. `overrides`
-    are `quality` ("standard", "paper", "tiny") or fields of its configuration. With `out`, the files of `maquette
-    generate` are written there as well. Raises BadInput for what cannot be understood, Unsupported for a picture where
+    `Source`. With `best_of` so many seeds from `seed` on are tried and the best one is kept, see `best`. `script` is a
+    file with edits for pipelines that take some on their way, see `maquette.apps.interactions`. `overrides` are
+    `quality` ("standard", "paper", "tiny") or fields of its configuration. With `out`, the files of `maquette generate`
+    are written there as well. Raises BadInput for what cannot be understood, Unsupported for a picture where
     the pipeline reads only words.
     """
     from maquette.apps.best import best
@@ -80,7 +84,7 @@ def generate(
     events = best(
         prompt or None, count=best_of, image=None if image is None else Path(image), pipeline=pipeline,
         prior=Source(str(prior), revision, is_offline, dtype), seed=seed, device=device, overrides=overrides,
-        out=None if out is None else Path(out),
+        out=None if out is None else Path(out), script=None if script is None else Path(script),
     )  # fmt: skip
     for event in events:
         result = event if isinstance(event, Result) else result
@@ -98,13 +102,14 @@ def generate_to_folder(
     device: str | None,
     overrides: dict,
     best_of: int = 1,
+    script: Path | None = None,
 ) -> Iterator[Event]:
     """The best of `best_of` seeds with its files in `out`; ends in `Result(cloud, report)`."""
     from maquette.apps.best import best
 
     for event in best(
         prompt, count=best_of, image=image, pipeline=pipeline, prior=prior, seed=seed, device=device,
-        overrides=overrides, out=out,
+        overrides=overrides, out=out, script=script,
     ):  # fmt: skip
         yield Result(event.asset.cloud, event.report) if isinstance(event, Result) else event
 
@@ -119,6 +124,7 @@ def make(
     device: str | None,
     overrides: dict,
     out: Path | None,
+    script: Path | None = None,
 ) -> Iterator[Event]:
     """Understand, load, run the pipeline, make the mesh, write the files; ends in `Result(Asset, report)`.
 
@@ -144,6 +150,11 @@ def make(
         said = words.understood
         if words.notice:
             yield Notice(words.notice)
+    edits = {}
+    if script is not None:
+        from maquette.apps.interactions import scripted
+
+        edits = yield from scripted(script, pipeline, has_pocket_words=family.has_pocket_words)
     picture = None if image is None else subject(image, out)
     if out is not None:
         prepare_folder(out)
@@ -156,7 +167,11 @@ def make(
         source.name, revision=source.revision, is_offline=source.is_offline, device=target,
         dtype=None if source.dtype is None else getattr(torch, source.dtype),
     )  # fmt: skip
-    options = _pictured(picture, target) if pipeline in FROM_PICTURES else {}
+    options = _pictured(picture, target) if pipeline in FROM_PICTURES else edits
+    if pipeline in CHOOSING:
+        from maquette.priors.encoders import load_encoder
+
+        options = options | {"encoder": load_encoder(device=target)}
     yield Progress("load", 1, 1)
     if source.name != "pocket":
         yield Notice(f"loaded {source.name}: {described(views)}")
@@ -177,7 +192,7 @@ def make(
     cloud, mesh = shapes_of(made, fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
-    report = report | depends_on(prompt, image, pipeline, source, seed, config) | {
+    report = report | depends_on(prompt, image, pipeline, source, seed, config, script) | {
         "understood": words.understood if words else None, "commit": commit_of(source.name, source.revision),
         "loaded": described(views), "device": str(target), "faces": len(mesh.faces),
     }  # fmt: skip
@@ -220,7 +235,13 @@ def configured(overrides: dict, pipeline: str = "im3d", *, is_image_prior: bool 
 
 
 def depends_on(
-    prompt: str | None, image: Path | None, pipeline: str, source: Source, seed: int, config: Any
+    prompt: str | None,
+    image: Path | None,
+    pipeline: str,
+    source: Source,
+    seed: int,
+    config: Any,
+    script: Path | None = None,
 ) -> dict[str, Any]:
     """What decides which asset is made, besides the machine: a part of the report."""
     return {
@@ -233,8 +254,15 @@ def depends_on(
         "dtype": source.dtype,
         "seed": seed,
         "config": dataclasses.asdict(config),
+        "script": None if script is None else _edits(script),
         "versions": _versions(),
     }
+
+
+def _edits(script: Path) -> list[dict]:
+    from maquette.apps.interactions import as_json, read_script
+
+    return as_json(read_script(script)[0])
 
 
 def _pictured(picture: torch.Tensor | None, device: torch.device) -> dict:

@@ -39,7 +39,7 @@ from maquette.edit.guided import Interactive, check_gradients
 from maquette.edit.scene import pack, unpack
 from maquette.guidance import Wording
 from maquette.io.checkpoint import load_own_state, save_state
-from maquette.priors import MultiviewPrior
+from maquette.priors import Encoder, MultiviewPrior
 from maquette.priors.sampling import ViewSampler
 from maquette.render import render_gaussians
 from maquette.representations.gaussians import GaussianCloud, from_points, state_hash
@@ -63,14 +63,19 @@ class Interaction:
 def script(text: str) -> tuple[Interaction, ...]:
     """Interactions from JSON: a list of edits as sessions log them, each with its `step` (0 if left out)."""
     try:
-        values = json.loads(text)
-        made = [Interaction(int(one.get("step", 0)), from_json({k: v for k, v in one.items() if k != "step"}))
-                for one in values]  # fmt: skip
-    except (ValueError, AttributeError, TypeError) as error:
+        made = [_interaction(one) for one in json.loads(text)]
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"the script is not a list of edits ({error})", "see docs/editing.md") from error
     return tuple(sorted(made, key=lambda one: one.step))
+
+
+def _interaction(values: dict) -> Interaction:
+    step = values.get("step", 0)
+    if type(step) is not int or step < 0:
+        raise BadInput(f"the step of {values.get('kind')} is {step!r}; expected 0, 1, 2, ...", "correct the script")
+    return Interaction(step, from_json({name: value for name, value in values.items() if name != "step"}))
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,10 @@ class Config:
     """Radius of the grey ball, world units, where neither a cloud nor views are there to start from."""
     first_views: int = 0
     """Views that are sampled first, in whose hull the Gaussians start; 0 starts from a grey ball."""
+    candidates: int = 1
+    """First samples of them all; the one that the encoder finds most like the prompt is built on."""
     first_steps: int = 10
-    """Solver steps of those; two evaluations each."""
+    """Solver steps of each sample; two evaluations each."""
     first_guidance: float = 4.0
     """Their classifier-free guidance scale."""
     rates: optim.Rates = field(
@@ -120,6 +127,10 @@ class Config:
     preview_every: int = 50
     checkpoint_every: int = 100
 
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise BadInput(f"{self.candidates} candidates; expected at least 1", "raise candidates")
+
 
 PAPER = Config()
 """10 000 and 10 000 steps, with what the release says of the guidance; the field has the size that fits two cores."""
@@ -129,6 +140,8 @@ DEFAULT = Config(
     guidance=5.0,
     init_points=4000,
     first_views=16,
+    candidates=8,
+    first_steps=5,
     rates=optim.Rates(
         means=Exponential(2e-3, 2e-4, 120), log_scales=Constant(1e-2), quats=Constant(1e-2),
         logit_opacities=Constant(5e-2), sh=Constant(1e-2),
@@ -141,7 +154,8 @@ DEFAULT = Config(
     preview_every=20,
     checkpoint_every=20,
 )  # fmt: skip
-"""Sized to the pocket prior: a start in the hull of sampled views, small times from there on, minutes on two cores."""
+"""Sized to the pocket prior: a start in the hull of the best of eight first samples (those of `im3d.DEFAULT`), small
+times from there on, minutes on two cores."""
 TINY = Config(
     iterations=4, cameras=Around(views=2), init_points=64, refine=None,
     control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
@@ -153,6 +167,7 @@ TINY = Config(
 def run(
     config: Config,
     prior: MultiviewPrior,
+    encoder: Encoder | None = None,
     *,
     prompt: str,
     interactions: Sequence[Interaction] = (),
@@ -167,12 +182,15 @@ def run(
     `interactions` are edits by the step before which they happen. `edits` is a queue into which anybody, such as the
     reader of the events or another thread, may put an `Edit`: it happens before the next step of stage I, or with a
     `Notice` it does not. `clouds` are those that may be pasted. Rows of a part named "frozen" stand still in stage I.
+    `encoder` chooses the best of several first samples, where `config.candidates` asks for them.
 
     With a folder `checkpoint` the run keeps its state there (at once after an edit from the queue), and a run that
     finds a state continues it to the same bytes; the state of another run raises `BadInput`. Killed in stage II, it
     begins stage II again. A scripted edit that cannot be done raises `BadInput`. The last event is
     `Result(cloud, report)`.
     """
+    if initial is None and config.first_views and config.candidates > 1 and encoder is None:
+        raise BadInput(f"the best of {config.candidates} samples needs an encoder", "give one, or set candidates=1")
     draw, seconds = Streams(seed), {}
     interactions = sorted(interactions, key=lambda one: one.step)
     sources = Sources(clouds or {}, prior, seed)
@@ -186,7 +204,7 @@ def run(
     state = None if state_file is None else _load(state_file, identity, prior.device)
     if state is None:
         if initial is None:
-            initial = yield from _first_cloud(config, prior, prompt, draw, seconds)
+            initial = yield from _first_cloud(config, prior, encoder, prompt, draw, seconds)
         learns = optim.leaves(initial.to(prior.device))
         state = _State(0, learns.select(slice(0, 0)).detach(), learns, optim.start(learns), density.start(learns))
     else:
@@ -285,14 +303,23 @@ class _State:
 
 
 def _first_cloud(
-    config: Config, prior: MultiviewPrior, prompt: str, draw: Streams, seconds: dict[str, float]
+    config: Config,
+    prior: MultiviewPrior,
+    encoder: Encoder | None,
+    prompt: str,
+    draw: Streams,
+    seconds: dict[str, float],
 ) -> Generator[Event, None, GaussianCloud]:
     if config.first_views:
         camera = turntable(config.first_views, 15.0, size=prior.image_size).to(prior.device)
         options = {"guidance": config.first_guidance, "rescale": 0.5}
         sampler = ViewSampler(prior, prior.condition(prompt), camera, prior.image_size, options)
-        noise = torch.randn(config.first_views, *prior.latent_shape, generator=draw.generator("views"))
-        rgba = yield from sampler.views("views", noise, 1.0, config.first_steps, seconds)
+        noises = [
+            torch.randn(config.first_views, *prior.latent_shape, generator=draw.generator(f"noise/first/{i}"))
+            for i in range(config.candidates)
+        ]
+        rgba = yield from sampler.best(encoder, noises, config.first_steps, seconds)
+        yield Preview(0, rgba[..., :3])
         points, colors = hull_points(rgba, camera, config.init_points, draw.generator("hull"), disagreeing=0.2)
         if len(points):
             return from_points(points, colors)
