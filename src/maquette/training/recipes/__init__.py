@@ -1,6 +1,7 @@
 """One file for each pocket model: a frozen `Config` and `main(config)`.
 
 The order to run them from nothing: views, autoencoder, latents, denoiser, encoder (twice: guide and judge), elevation.
+gaussian_vae draws its own views and needs the encoder only; point_encoder needs nothing but the assets.
 """
 
 from importlib import import_module
@@ -8,7 +9,17 @@ from types import ModuleType
 
 from maquette.core.errors import BadInput
 
-RECIPES = ("views", "autoencoder", "latents", "denoiser", "encoder", "elevation", "vocabulary")
+RECIPES = (
+    "views",
+    "autoencoder",
+    "latents",
+    "denoiser",
+    "encoder",
+    "elevation",
+    "vocabulary",
+    "gaussian_vae",
+    "point_encoder",
+)
 
 
 def load_recipe(name: str) -> ModuleType:
