@@ -60,10 +60,14 @@ def test_gaussians_that_do_not_share_axes():
 
 @pytest.mark.parametrize("samples", [5, 300])
 def test_a_set_and_itself_even_if_its_covariance_is_singular(samples):
-    rows = torch.randn(samples, 64, generator=torch.Generator().manual_seed(0))
+    """And itself shifted a little, since rounding of roots of zeros would be negative, which nobody sees at 0."""
+    rows = torch.randn(samples, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = frechet_distance(features(rows), features(rows.flip(0)))
-    assert found.value == pytest.approx(0, abs=1e-6)
+    assert found.value == pytest.approx(0, abs=1e-9)
     assert found.is_singular == (samples == 5)
+    shift = torch.zeros(64, dtype=torch.float64)
+    shift[3] = 0.01
+    assert frechet_distance(features(rows), features(rows + shift)).value == pytest.approx(1e-4, abs=1e-9)
 
 
 def test_rotation_and_shift_of_both_change_nothing():
