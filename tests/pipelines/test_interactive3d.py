@@ -257,6 +257,9 @@ class PrefersTheSecond:
         self.shown += 1
         return torch.tensor([[1.0, 0.0] if self.shown == 2 else [0.0, 1.0]]).expand(len(images), 2)
 
+    def features(self, images):
+        return []
+
 
 def test_the_best_of_several_first_samples_is_built_on(known_object):
     config = replace(RUN, iterations=1, first_views=4, first_steps=1, candidates=3)
