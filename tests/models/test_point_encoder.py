@@ -71,3 +71,12 @@ def test_nearest_points_against_the_definition():
     expected = torch.cdist(clouds[:, :4], clouds).argsort(dim=-1)[..., :5].sort(dim=-1).values
     assert torch.equal(found, expected)
     assert (found == torch.arange(4)[None, :, None]).any(dim=-1).all(), "a centre is near itself"
+
+
+def test_the_shipped_weights_load():
+    from maquette.priors.encoders import load_point_encoder
+
+    net = load_point_encoder()
+    features = net.embed(cloud())
+    assert features.shape == (3, 128) and torch.isfinite(features).all() and not features.requires_grad
+    assert net(cloud()).shape == (3, len(net.config.categories))
