@@ -45,11 +45,12 @@ def real_assets(rows: Sequence[dict], data: Path, draw: torch.Generator) -> Asse
     return Assets(torch.stack(views), torch.stack(points))
 
 
-def made_assets(folder: Path, draw: torch.Generator) -> Assets:
-    """The finished assets of a folder of `maquette evaluate`: the renders that were scored, and points on the mesh."""
+def made_assets(folder: Path, most: int, draw: torch.Generator) -> Assets:
+    """Finished assets of a folder of `maquette evaluate`: the renders that were scored, and points on the mesh."""
     homes = sorted(path.parent for path in (folder / "assets").glob("*/views.png"))
     if not homes:
         raise BadInput(f"{folder} holds no finished assets", "give a folder that `maquette evaluate --out` wrote")
+    homes = [homes[i] for i in torch.randperm(len(homes), generator=draw)[:most].tolist()]
     views = torch.stack([load_views(home / "views.png") for home in homes])
     return Assets(views, torch.stack([surface_points(load_shape(home), POINTS, draw) for home in homes]))
 
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the asset folder")
     parser.add_argument("--made", type=Path, nargs="*", default=[], help="folders of `maquette evaluate`")
-    parser.add_argument("--objects", type=int, default=154, help="of each set of real objects, at most")
+    parser.add_argument("--objects", type=int, default=154, help="of each set, at most")
     parser.add_argument("--points", type=Path, help="another point encoder, as its recipe saves it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/distances"))
@@ -93,6 +94,7 @@ def main() -> None:
 
     known, held_out = (read_index(given.data, split=split) for split in ("train", "val"))
     order = torch.randperm(len(known), generator=streams.generator("training objects")).tolist()
+    held_out = [held_out[i] for i in torch.randperm(len(held_out), generator=streams.generator("held out objects"))]
     held_out = held_out[: given.objects]
     count = min(len(held_out), len(known) // 2)
     sets = {
@@ -107,7 +109,7 @@ def main() -> None:
         shown.append(SheetRow(assets.views[:SHOWN, 0], name))
         print(f"{name}: {len(assets)} objects", flush=True)
     for folder in given.made:
-        assets = made_assets(folder, streams.generator(f"made/{folder.name}"))
+        assets = made_assets(folder, given.objects, streams.generator(f"made/{folder.name}"))
         seen[folder.name] = look_at(assets, pictures, shapes)
         shown.append(SheetRow(assets.views[:SHOWN, 0], folder.name))
         print(f"{folder.name}: {len(assets)} assets", flush=True)
