@@ -6,7 +6,10 @@
 `sessions` runs the five scripts beside this file: it generates the thing (and others that are pasted), opens a session,
 does every edit, and writes `NAME.png` (above before, below after), the session itself and `sessions.md`, a table of
 what changed and of what changed outside. `precision` compares plain generation with generation and one correction, the
-same for all prompts, by R-Precision (Interactive3D, arXiv 2404.16510, table 1). What is finished is not made again.
+same for all prompts, by R-Precision (Interactive3D, arXiv 2404.16510, table 1). The correction is one click on
+"regenerate": everything goes on becoming the prompt, in shape and color, over a range of times that may change much.
+Who sees that it did not help presses undo; here the encoder that may guide looks, and keeps the better of the two. The
+judge, which scores, never chooses. What is finished is not made again, so a run that was stopped continues.
 """
 
 import argparse
@@ -16,7 +19,6 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,12 +28,13 @@ from maquette.apps.follow import follow
 from maquette.apps.generate import configured, make
 from maquette.core import Event, Result, prepare_folder, turntable
 from maquette.core.files import atomic_write
-from maquette.edit import Paste, Repaint, Session, Sources, from_json
+from maquette.edit import Paste, Regenerate, Session, Sources, from_json
 from maquette.edit.edit import changing
 from maquette.edit.scene import ALL, Scene
 from maquette.evaluation import evaluate_prompts
 from maquette.evaluation.report import markdown_table, write_json
 from maquette.io import contact_sheet, load_splats, save_image, save_splats
+from maquette.priors import Encoder
 from maquette.render import render_gaussians
 from maquette.representations import GaussianCloud, state_hash
 
@@ -40,9 +43,9 @@ VIEWS, SIZE = 6, 160
 HEADER = ["script", "edit", "rows", "changed", "added", "removed", "rows outside", "pixels outside", "evaluations", "s"]
 
 
-def correction(prompt: str) -> Repaint:
-    """What `precision` does to every thing: its colors once more, by the prompt. No person looks, so shapes stay."""
-    return Repaint(ALL, prompt)
+def correction(prompt: str) -> Regenerate:
+    """What `precision` does to every thing: it goes on becoming the prompt, shape and colors, in a few seconds."""
+    return Regenerate(ALL, prompt, steps=100, times=(0.2, 0.7))
 
 
 def asset(prompt: str, out: Path, quality: str, seed: int) -> GaussianCloud:
@@ -138,10 +141,12 @@ def precision(given: argparse.Namespace) -> None:
             yield event
 
     def corrected(prompt: str, folder: Path) -> Iterator[Event]:
-        scene = Scene(load_splats(kept / f"{'-'.join(prompt.split())}.ply"))
-        said = replace(correction(prompt), prompt=understand(prompt).understood)
-        change, report = yield from changing(said, scene, Sources(prior=prior, seed=given.seed))
-        yield Result(change.scene.cloud, report.lasting())
+        before = Scene(load_splats(kept / f"{'-'.join(prompt.split())}.ply"))
+        words = understand(prompt).understood
+        change, report = yield from changing(correction(words), before, Sources(prior=prior, seed=given.seed))
+        old, new = (likeness(scene.cloud, encoder, words) for scene in (before, change.scene))
+        now = change.scene if new > old else before
+        yield Result(now.cloud, report.lasting() | {"guide": {"before": old, "after": new}, "is_kept": new > old})
 
     identity = {"version": __version__, "config": repr(config), "weights": weights_hash("multiview", "encoder")}
     rows, reports = [], {}
@@ -154,13 +159,28 @@ def precision(given: argparse.Namespace) -> None:
         judged = reports[name]["judge"]
         rows.append([
             name, f"{judged['r_precision']['object']:.2f}", f"{judged['r_precision']['view']:.2f}",
-            f"{100 * judged['text_similarity']['mean']:.1f}", len(reports[name]["failed"]),
+            f"{100 * judged['text_similarity']['mean']:.1f}", f"{reports[name]['seconds']['median']:.1f}",
+            len(reports[name]["failed"]),
         ])  # fmt: skip
-    table = markdown_table(["", "R-Precision", "of single views", "text similarity x 100", "failed"], rows)
+    records = [json.loads((given.out / "with-one-correction" / row["folder"] / "evaluation.json").read_text())
+               for row in reports["with one correction"]["items"] if row["seconds"] is not None]  # fmt: skip
+    count = sum(record["report"]["is_kept"] for record in records)
+    table = markdown_table(
+        ["", "R-Precision", "of single views", "text similarity x 100", "s (median)", "failed"], rows
+    )
+    table += f"\nThe correction was kept for {count} of {len(records)}; the others were undone.\n"
     write_json(given.out / "precision.json", reports)
     with atomic_write(given.out / "precision.md", "w") as file:
         file.write(f"{circumstances('precision', given)}\n{table}")
     print(table)
+
+
+@torch.no_grad()
+def likeness(cloud: GaussianCloud, encoder: Encoder, words: str) -> float:
+    """Mean cosine of eight views with the words, as `maquette generate --best-of` has it."""
+    camera = turntable(8, 15.0, size=128)
+    views = render_gaussians(cloud, camera, background=torch.ones(3)).color.clamp(0, 1)
+    return float((encoder.embed_image(views) @ encoder.embed_text([words])[0]).mean())
 
 
 def circumstances(what: str, given: argparse.Namespace) -> str:
