@@ -9,11 +9,11 @@ from torch import Tensor
 
 from maquette.core.errors import Unsupported
 from maquette.core.rotation import quat_to_matrix
+from maquette.core.workers import spread
 from maquette.kernels.splat3d import Rasterized, cpu_blend, cpu_project
 from maquette.kernels.splat3d.cpu_color import Colors, PlainColors
 from maquette.kernels.splat3d.cpu_project import flat, jobs
 from maquette.kernels.splat3d.reference import facing_normals
-from maquette.kernels.splat3d.workers import spread
 
 
 def rasterize(

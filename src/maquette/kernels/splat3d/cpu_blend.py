@@ -8,6 +8,23 @@ import math
 
 import numpy as np
 
+from maquette.core.lanes import (
+    WIDTH,
+    any_lane,
+    bits,
+    compiled,
+    exp2,
+    fma,
+    larger,
+    load,
+    lowest_bit,
+    magnitude,
+    smaller,
+    store,
+    sums,
+    take,
+    where,
+)
 from maquette.kernels.splat3d.cpu_project import (
     BLUE,
     DEPTH,
@@ -25,23 +42,6 @@ from maquette.kernels.splat3d.cpu_project import (
     R,
     U,
     V,
-)
-from maquette.kernels.splat3d.lanes import (
-    WIDTH,
-    any_lane,
-    bits,
-    compiled,
-    exp2,
-    fma,
-    larger,
-    load,
-    lowest_bit,
-    magnitude,
-    smaller,
-    store,
-    sums,
-    take,
-    where,
 )
 
 SHIFT = 4

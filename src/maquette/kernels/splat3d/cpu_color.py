@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.core.lanes import WIDTH, compiled, fma, larger, load, sqrt, store, take, where
+from maquette.core.workers import spread
 from maquette.kernels.splat3d.cpu_project import BLOCKS_PER_JOB, copy_columns, copy_rows, flat, jobs
-from maquette.kernels.splat3d.lanes import WIDTH, compiled, fma, larger, load, sqrt, store, take, where
 from maquette.kernels.splat3d.spherical_harmonics import C0, C1, C2, C3
-from maquette.kernels.splat3d.workers import spread
 
 C20, C21, C22, C23, C24 = C2
 C30, C31, C32, C33, C34, C35, C36 = C3

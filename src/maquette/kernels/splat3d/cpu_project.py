@@ -8,7 +8,7 @@ alpha(d) = 2 ** (log2(opacity) - |M d|^2): never above the opacity, and free of 
 import numpy as np
 from torch import Tensor
 
-from maquette.kernels.splat3d.lanes import (
+from maquette.core.lanes import (
     WIDTH,
     compiled,
     fma,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maquette.kernels.splat3d.lanes import (
+from maquette.core.lanes import (
     any_lane,
     bits,
     compiled,
