@@ -47,6 +47,7 @@ def server():
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_bytes(name, tmp_path, server):
     whole = list(events_of(name, tmp_path / "whole"))[-1]
     for stop in (1, 3, 6) if name == "ge3d" else (1, 3):  # 6 is in the reconstructive ending
