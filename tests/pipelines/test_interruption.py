@@ -4,7 +4,9 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,14 +42,15 @@ def killed_at(stop, name, folder, threads):
 
 @pytest.fixture(scope="module")
 def server():
-    """Processes with everything imported, made in a moment."""
+    """Processes with everything imported, made in a moment; they find this file however pytest was started."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*(PIPELINES[name] for name in NAMES), "maquette.priors.analytic"])
-    return context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(Path(__file__).parents[2]), *sys.path])
+        yield context
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_bytes(name, tmp_path, server):
     whole = list(events_of(name, tmp_path / "whole"))[-1]
     for stop in (1, 3, 6) if name == "ge3d" else (1, 3):  # 6 is in the reconstructive ending
