@@ -42,6 +42,17 @@ def test_a_field_becomes_a_textured_mesh_and_discs_that_look_like_it():
     agree(cloud, mesh, seen.alpha, seen.color)
 
 
+def test_what_a_field_says_where_no_renderer_looks_is_no_surface():
+    """The ball is cut in half by its occupancy, and so is the mesh, whatever the field says of the other half."""
+    whole = OccupancyGrid.full(16, FIELD.shape.half_size)
+    mask = whole.mask.clone()
+    mask[8:] = False
+    _, mesh = shapes_of(Distilled(FIELD, OccupancyGrid(whole.thickness, whole.half_size, mask)), VIEWS)
+    reach = mesh.vertices[:, 0].abs()
+    assert mesh.vertices[:, 0].min() < -0.15
+    assert reach[mesh.vertices[:, 0] > 0].amax() < 0.03, "nothing beyond the plane x = 0 but a rounded edge"
+
+
 def test_a_surface_is_cleaned_and_takes_the_colors_of_its_field_as_a_texture():
     surface = grid_to_mesh(from_density(FIELD.density, resolution=24, level=50.0))
     with torch.no_grad():

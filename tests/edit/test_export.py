@@ -1,5 +1,7 @@
 """Parts as nodes of glTF files: there and back, through other readers, however they overlap."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from maquette.core import BadInput
 from maquette.edit import Scene, save_scene_file
 from maquette.edit.export import face_parts
-from maquette.io import load_splat_parts, load_splats, save_mesh_glb, save_splats_glb
+from maquette.io import load_mesh_glb, load_splat_parts, load_splats, save_mesh_glb, save_splats_glb
 from maquette.representations import Mesh
 
 SEVERAL = {"head": range(20), "helmet": range(10, 25), "arm": range(40, 50), "nobody": ()}
@@ -66,6 +68,13 @@ def test_one_part_alone_and_other_endings(tmp_path, knight):
     with pytest.raises(BadInput, match="cannot hold a mesh"):
         save_scene_file(tmp_path / "b.ply", knight, as_mesh=True)
     assert not (tmp_path / "b.glb").exists()
+
+
+def test_a_mesh_has_its_health_beside_it(tmp_path, knight):
+    save_scene_file(tmp_path / "a.glb", knight, as_mesh=True)
+    said = json.loads((tmp_path / "a.health.json").read_text())
+    assert said["faces"] == len(load_mesh_glb(tmp_path / "a.glb").faces) > 0
+    assert said["is_watertight"] is True
 
 
 def test_names_that_are_no_list_are_refused(tmp_path, knight):

@@ -73,7 +73,7 @@ def test_every_step_asks_for_one_guided_prediction_of_the_whole_set(known_object
     report = events[-1].report
     assert report["evaluations"] == 8 == prior.evaluations - 1000
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4]
-    assert {type(e) for e in events} == {Progress, Scalar, Preview, Result}
+    assert {type(e) for e in events} == {Notice, Progress, Scalar, Preview, Result}
     assert all(e.images.shape == (4, 16, 16, 3) for e in events if isinstance(e, Preview))
     assert set(report["seconds"]) == {"distill"} and 0 < report["occupied"] <= 1
 

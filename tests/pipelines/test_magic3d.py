@@ -44,7 +44,7 @@ def test_two_stages_with_their_own_pictures_and_times(known_object):
     prior = known_object(16)
     events = run(TINY, prior)
     assert [e.stage for e in events if isinstance(e, Progress)] == ["coarse"] * 3 + ["fine"] * 3
-    assert {type(e) for e in events} == {Progress, Scalar, Preview, Result}
+    assert {type(e) for e in events} == {Notice, Progress, Scalar, Preview, Result}
     assert all(t <= 0.5 for t, *_ in prior.asked[3:]) and {views for *_, views in prior.asked} == {2}
     made, report = events[-1].asset, events[-1].report
     assert report["evaluations"] == 12 == prior.evaluations and set(report["seconds"]) == {"coarse", "fine"}

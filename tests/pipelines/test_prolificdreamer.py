@@ -73,7 +73,7 @@ def test_three_stages_two_students_and_what_each_is_asked(known_object):
     prior = known_object(16)
     events, (first, second) = run(TINY, prior)
     assert [e.stage for e in events if isinstance(e, Progress)] == ["fields"] * 4 + ["geometry"] * 2 + ["texture"] * 2
-    assert {type(e) for e in events} == {Progress, Scalar, Preview, Result}
+    assert {type(e) for e in events} == {Notice, Progress, Scalar, Preview, Result}
     # A step of the variational stages: a guided pair, what the student says, and what it learns at another time.
     assert (first.lessons, second.lessons, len(first.asked), len(second.asked)) == (4, 2, 8, 4)
     guided = [t for t, *_ in prior.asked]

@@ -8,15 +8,16 @@ from torch import Tensor
 from maquette.core.errors import BadInput
 from maquette.edit.regions import nearest
 from maquette.edit.scene import ALL, Scene
-from maquette.io import save_mesh_glb, save_splats, save_splats_glb
-from maquette.representations import Mesh, gaussians_to_mesh
+from maquette.io import save_health, save_mesh_glb, save_splats, save_splats_glb
+from maquette.representations import Mesh, examine, gaussians_to_mesh
 
 VOTERS = 5
 """Gaussians that decide on the part of a face."""
 
 
 def save_scene_file(path: str | Path, scene: Scene, *, part: str = ALL, as_mesh: bool = False) -> None:
-    """Write Gaussians as .ply, .spz or .glb, or their surface as a mesh with a texture (.glb).
+    """Write Gaussians as .ply, .spz or .glb, or their surface as a mesh with a texture (.glb) and its
+    health beside it.
 
     A .glb has a node for every part; rows that several parts share have one with the names of all of them. Gaussians
     in it are sorted by node. Raises BadInput for another ending and for a part without rows.
@@ -30,6 +31,7 @@ def save_scene_file(path: str | Path, scene: Scene, *, part: str = ALL, as_mesh:
     if as_mesh:
         mesh = gaussians_to_mesh(scene.cloud)
         save_mesh_glb(path, mesh, face_parts(mesh, scene))
+        save_health(path, examine(mesh))
     elif is_glb:
         save_splats_glb(path, scene.cloud, scene.parts)
     else:

@@ -6,11 +6,13 @@ w through density d has alpha = 1 - exp(-d w), and what is behind it shines thro
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from maquette.core.camera import Camera
 from maquette.core.errors import BadInput, NonFinite
@@ -32,8 +34,9 @@ LIMIT = -math.log(1e-4)
 """The optical depth at which a ray ends: less than 1e-4 comes through, as with Gaussians."""
 WAVE = 4
 """Samples of each ray that the field is asked for at once; later waves take twice as many as the one before."""
-RAYS_AT_ONCE = 32_768
-"""Rays are marched in groups, which bounds the memory of finding the samples to 100 MB."""
+STEPS_AT_ONCE = 4_194_304
+"""Rays are marched in groups of so many steps at most. Where there is more than one group, backward marches each again,
+so that only one is in memory at a time."""
 TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 
 
@@ -118,11 +121,16 @@ def march(
     step = 2 * math.sqrt(3) * occupancy.half_size / samples
     normals = normals or shade is not None
     asked = _Asked(field, density or (lambda points: field(points, torch.zeros_like(points))[0]), shade)
-    parts = [
-        _march(asked, origins[rays : rays + RAYS_AT_ONCE].detach(), directions[rays : rays + RAYS_AT_ONCE].detach(),
-               rays, occupancy, step, normals, generator)
-        for rays in range(0, len(origins), RAYS_AT_ONCE)
-    ]  # fmt: skip
+    size = rays_at_once(samples)
+    if len(origins) > size and torch.is_grad_enabled():
+        along = partial(checkpoint, _march, use_reentrant=False, preserve_rng_state=False)
+    else:
+        along = _march
+    parts = []
+    for first in range(0, len(origins), size):
+        group = origins[first : first + size].detach(), directions[first : first + size].detach()
+        found = _occupied(*group, occupancy, step, generator)
+        parts.append(along(asked, *group, first, found, step, normals))
     if len(parts) == 1:
         return parts[0]
     none = origins[:0]
@@ -132,6 +140,11 @@ def march(
         torch.cat(color), torch.cat(alpha), torch.cat(distance), torch.cat(normal) if normals else None, sum(count),
         torch.cat(turned_away) if normals else None,
     )  # fmt: skip
+
+
+def rays_at_once(samples: int) -> int:
+    """How many rays of so many steps are marched together."""
+    return max(STEPS_AT_ONCE // samples, 1)
 
 
 class _Asked(NamedTuple):
@@ -153,10 +166,8 @@ class _Samples(NamedTuple):
 
 
 def _march(
-    asked: _Asked, origins: Tensor, directions: Tensor, first_ray: int, occupancy: OccupancyGrid, step: float,
-    normals: bool, generator: torch.Generator | None,
+    asked: _Asked, origins: Tensor, directions: Tensor, first_ray: int, found: _Samples, step: float, normals: bool
 ) -> Marched:  # fmt: skip
-    found = _occupied(origins, directions, occupancy, step, generator)
     rays = origins.shape[0]
     depth = origins.new_zeros(rays)  # optical depth so far
     sums = origins.new_zeros(rays, 7 if normals else 4)  # color, distance and normal, times weight

@@ -17,8 +17,10 @@ from maquette.core.schedule import Constant
 from maquette.priors import MultiviewPrior
 from maquette.priors.sampling import resized
 from maquette.render.shading import Shading, sample_shading
+from maquette.representations.field import FieldShape
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Guide, Moment
+from maquette.training.field_budget import HOLES, available_bytes, march_bytes, parameter_bytes, promise, step_bytes
 from maquette.training.module_descent import Done, Learner, Outcome, Pace, descend
 from maquette.training.optim import Rate
 from maquette.training.orbits import Around
@@ -95,9 +97,15 @@ def distill(
     """Change the particles in place, one random one at each step; previews show the first from `shown`.
 
     The guide's gradient is divided by the number of views, as threestudio does. `afterwards` is done when the step is
-    taken, for what learns along (`learners`, whose state is kept too). Raises what `module_descent.descend` raises.
+    taken, for what learns along (`learners`, whose state is kept too). On the CPU, the memory that all this takes is
+    said before a run starts. Raises what `module_descent.descend` raises, and BadInput if so much memory is not there.
     """
     draw = Streams(seed)
+    if prior.device.type == "cpu":
+        needed = most_memory(loop, particles[0].field.shape, shown, steps=steps, particles=len(particles))
+        told = promise(needed, available_bytes())
+        if state_file is None or not state_file.exists():
+            yield told
 
     def cameras(step: int) -> Camera:
         return loop.cameras.at(step, draw.generator(f"cameras/{step}"), round(loop.resolution(step)))
@@ -132,3 +140,17 @@ def distill(
             identity=(identity or {}) | {"loop": repr(loop)},
         )
     )  # fmt: skip
+
+
+def most_memory(loop: Loop, shape: FieldShape, shown: Camera, *, steps: int, particles: int = 1) -> int:
+    """Bytes that a descent of fields takes at most, its previews and checkpoints too, if no cell ever gets empty."""
+    size = round(max(loop.resolution(step) for step in range(steps)))
+    draw = Streams(0).generator("budget")
+    seen = [loop.cameras.at(step, draw, size) for step in (0, steps // 3, 2 * steps // 3, steps - 1)]
+    normals = loop.always_normals or (loop.light is not None and loop.light.unlit_steps < steps)
+    step = max(
+        step_bytes(shape, camera, samples=loop.samples, normals=normals, particles=particles, saves=True)
+        for camera in seen
+    )
+    preview = march_bytes(shape, shown, samples=loop.samples, normals=False, gradients=False)
+    return max(step, round(HOLES * (3 * particles * parameter_bytes(shape) + preview)))
