@@ -13,7 +13,6 @@ beyond what it had before; `predicted` is what a run would say before it starts.
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from dataclasses import replace
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 
 from maquette.core import Streams, turntable
+from maquette.core.memory import peak_bytes
 from maquette.io import save_image
 from maquette.io.plot import Line, legend, line_plot
 from maquette.kernels.hashgrid import GridShape
@@ -41,7 +41,7 @@ def measured(log2_entries: int, samples: int, resolution: int, full: bool) -> tu
     """Seconds of a step; peak and predicted bytes. For a process that has done nothing like it."""
     small = Volume(TINY.shape, learned_background=False, generator=Streams(0).generator("field"))
     look(small, turntable(1, 15.0, size=8), samples=8, normals=True).images.sum().backward()  # loads what is compiled
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     shape = replace(DEFAULT.shape, grid=GridShape(levels=8, base=16, finest=192, log2_entries=log2_entries))
     volume = Volume(shape, learned_background=False, generator=Streams(0).generator("field"))
     if not full:
@@ -56,9 +56,9 @@ def measured(log2_entries: int, samples: int, resolution: int, full: bool) -> tu
         look(volume, camera, samples=samples, shading=shading).images.square().mean().backward()
         adam.step()
         seconds.append(time.process_time() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    peak = peak_bytes() - before
     predicted = step_bytes(shape, camera, samples=samples, normals=True)
-    return statistics.median(seconds[1:]), 1024.0 * peak, float(predicted)
+    return statistics.median(seconds[1:]), float(peak), float(predicted)
 
 
 def row(pool: multiprocessing.context.ForkContext, case: dict[str, int], full: bool) -> tuple[float, float, float]:

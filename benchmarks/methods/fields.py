@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence

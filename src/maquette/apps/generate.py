@@ -7,8 +7,6 @@ import dataclasses
 import importlib
 import json
 import platform
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from maquette.core import BadInput, Camera, Event, Notice, Progress, Result, Uns
 from maquette.core.device import pick_device
 from maquette.core.files import atomic_write
 from maquette.core.inputs import check_prompt, check_seed
+from maquette.core.memory import peak_bytes
 from maquette.pipelines import PIPELINES
 from maquette.priors.hub import commit_of
 from maquette.representations import GaussianCloud, Mesh, examine
@@ -202,7 +201,7 @@ def make(
         yield Progress("files", 1, 1)
         clock.stop("files")
     report["seconds"] = {"total": clock.total, **clock.stages, **report["seconds"]}
-    report["peak_memory_mib"] = round(_peak_mib())
+    report["peak_memory_mib"] = round(peak_bytes() / 2**20)
     if out is not None:
         with atomic_write(out / "run.json", "w") as file:
             file.write(json.dumps(report, indent=2, default=str) + "\n")
@@ -335,11 +334,6 @@ class _Clock:
     @property
     def total(self) -> float:
         return round(self.last - self.first, 3)
-
-
-def _peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def _versions() -> dict[str, str]:

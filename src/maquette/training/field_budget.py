@@ -4,9 +4,6 @@ What backward needs is counted as the renderer keeps it, number by number, for t
 it is when a descent begins, and later it takes less. This module knows no prior and no guidance.
 """
 
-import os
-from pathlib import Path
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -21,7 +18,7 @@ FINDING = 72
 """Bytes for each step while it is decided which steps lie in occupied cells: positions, cells and indices."""
 FOUND = 8
 """Bytes that each of the found steps keeps: its distance and its width."""
-HOLES = 1.3
+HOLES = 1.4
 """What is taken of the system, over what is asked for: freed blocks that are too small for the next (measured)."""
 
 
@@ -83,15 +80,6 @@ def step_bytes(
     own = parameter_bytes(shape)
     drawing = march_bytes(shape, camera, samples=samples, normals=normals) + 3 * own
     return round(HOLES * (3 * particles * own + max(drawing, own + 9 * particles * own if saves else 0)))
-
-
-def available_bytes() -> int:
-    """Memory that a process may still take here: what the kernel says on Linux, elsewhere all that there is."""
-    told = Path("/proc/meminfo")
-    if told.exists():
-        rows = dict(line.split(":") for line in told.read_text(encoding="ascii").splitlines())
-        return int(rows["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def promise(needed: int, available: int) -> Notice:

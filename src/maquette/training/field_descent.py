@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.core import Camera, Event, Streams
+from maquette.core.memory import available_bytes
 from maquette.core.schedule import Constant
 from maquette.priors import MultiviewPrior
 from maquette.priors.sampling import resized
@@ -20,7 +21,7 @@ from maquette.render.shading import Shading, sample_shading
 from maquette.representations.field import FieldShape
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Guide, Moment
-from maquette.training.field_budget import HOLES, available_bytes, march_bytes, parameter_bytes, promise, step_bytes
+from maquette.training.field_budget import HOLES, march_bytes, parameter_bytes, promise, step_bytes
 from maquette.training.module_descent import Done, Learner, Outcome, Pace, descend
 from maquette.training.optim import Rate
 from maquette.training.orbits import Around
