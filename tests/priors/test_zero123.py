@@ -64,8 +64,8 @@ def test_it_is_a_prior_of_pictures(prior, seen, folder):
     assert isinstance(prior, MultiviewPrior) and prior.latent_shape == (4, 8, 8) and family_of(folder).is_multiview
     with pytest.raises(BadInput, match="starts from a picture"):
         prior.condition("a red apple")
-    assert torch.equal(seen.text[:, 0], prior._blank.text[:, 0]), "the ramp begins at nothing"
-    last = (seen.text - prior._blank.text)[:, 1:] / torch.tensor(RAMP[1:])[None, :, None]
+    assert torch.equal(seen.text[:, 0], prior.blank.text[:, 0]), "the ramp begins at nothing"
+    last = (seen.text - prior.blank.text)[:, 1:] / torch.tensor(RAMP[1:])[None, :, None]
     torch.testing.assert_close(last, last[:, :1].expand_as(last), atol=1e-5, rtol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_it_attends_to_the_picture_with_the_same_noise(prior, seen, folder):
     selves = [(name, module) for name, module in unet.named_modules() if name.endswith("attn1")]
     alpha_bar, wanted = float(prior.alphas_cumprod[599]), []
     noise = torch.randn(1, 4, 8, 8, generator=Streams(0).generator("reference/599"))
-    for condition in (seen, prior._blank):
+    for condition in (seen, prior.blank):
         hooks = [module.register_forward_pre_hook(keep(name)) for name, module in selves]
         unet(add_noise(condition.picture, noise, alpha_bar), 599, encoder_hidden_states=condition.text)
         for hook in hooks:

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core import BadInput, NonFinite
+from maquette.priors.protocol import Latents
 
-Latents = Float[Tensor, "views channels height width"]
 Weighting = Literal["variance", "uniform", "fantasia3d"]
 
 

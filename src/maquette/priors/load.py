@@ -7,6 +7,7 @@ them, in one dtype, on one device, thrifty where memory is short.
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import torch
 
@@ -16,6 +17,19 @@ from maquette.priors.multiview import MultiviewLatentPrior, load_multiview, quie
 from maquette.priors.protocol import MultiviewPrior
 
 SHORT_GIB = 10.0  # a device with less free memory attends in slices and decodes in tiles
+
+
+class Loading(TypedDict, total=False):
+    """What every loader may be told besides the source."""
+
+    revision: str | None
+    """Of a hub id; a commit pins it."""
+    is_offline: bool
+    """Fetch nothing."""
+    device: str | torch.device
+    """"cpu" if left out."""
+    dtype: torch.dtype | None
+    """If left out float16 on CUDA, as these models were published for, and float32 elsewhere."""
 
 
 def load_prior(
@@ -59,13 +73,14 @@ def load_parts(
     revision: str | None = None,
     is_offline: bool = False,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, object]:
     """The named parts of a pipeline through `from_pretrained` of their classes: networks frozen, on `device`.
 
     `classes` imports what it names, and is called when the files are there. Files that are missing from the hub
     client's cache are fetched. Raises `BadInput` where parts are missing or come as pickles only.
     """
+    dtype = dtype or usual_dtype(device)
     folder = hub.folder_of(source, revision)
     if folder is not None:
         return _read(source, folder, classes(), torch.device(device), dtype)
@@ -78,6 +93,12 @@ def load_parts(
                 raise
     folder = hub.fetch(source, revision=revision, is_offline=is_offline)
     return _read(source, folder, classes(), torch.device(device), dtype)
+
+
+def index_of(source: str | Path, **options: Unpack[Loading]) -> dict:
+    """`model_index.json` of what a loader is asked for."""
+    where = {name: options[name] for name in ("revision", "is_offline") if name in options}
+    return hub.read_index(source, **where)
 
 
 def usual_dtype(device: str | torch.device) -> torch.dtype:

@@ -9,13 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.camera import Camera
-from maquette.core.errors import Unsupported
 from maquette.core.seed import Streams
-from maquette.diffusion import level_of
 from maquette.models.lora import adapt
 from maquette.priors.latent_unet import LatentUnetPrior
 from maquette.priors.latents import X0_FROM
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, Latents
+from maquette.priors.student import level_asked, step_down
 
 POSE = 16  # numbers of a camera-to-world matrix
 
@@ -40,20 +39,11 @@ class LoraStudent:
         self.optimizer = torch.optim.AdamW(self.transformer.parameters(), lr=rate)
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float = 1.0,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *,
+        guidance: float = 1.0, rescale: float = 0.0,
+    ) -> Latents:  # fmt: skip
         """x0 under the words and from the cameras; differentiable in `transformer`; never guided (`Unsupported`)."""
-        if guidance != 1:
-            raise Unsupported(f"a student with guidance {guidance}", "guide its teacher; a student is asked with 1")
-        level = max(level_of(t, len(self.alphas_cumprod)), 0)
-        self.evaluations += 1
+        level = level_asked(self, t, guidance)
         noisy = latents.float()
         words = condition.text.expand(len(latents), -1, -1).to(self._dtype)
         poses = camera.world_from_camera.to(self.device).flatten(1)
@@ -62,9 +52,7 @@ class LoraStudent:
 
     def learn(self, loss: Float[Tensor, ""]) -> None:
         """One step of AdamW down the gradient of `loss`."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        step_down(self.optimizer, loss)
 
 
 class PoseEmbedding(nn.Module):

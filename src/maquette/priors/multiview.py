@@ -18,7 +18,7 @@ from maquette.core.camera import Camera
 from maquette.core.errors import BadInput
 from maquette.diffusion import guide, level_of, x0_from_v
 from maquette.priors.coverage import with_coverage
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, Latents
 
 MAX_WORDS = 20  # tokens of a caption, with its beginning and its end
 POCKET = Path(__file__).parent.parent / "pocket" / "multiview"
@@ -57,28 +57,21 @@ class MultiviewLatentPrior:
         with torch.no_grad():
             return embed_text(self.text_encoder, self.tokenizer, [""])
 
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Latents:
         """sRGB on white in [0, 1], with alpha as fourth channel (`with_coverage` adds it when missing)."""
         images = with_coverage(images.to(self.device))
         pixels = (images.movedim(-1, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
         return self.vae.encode(pixels.to(self.vae.dtype)).float()
 
-    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 4"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "views size size 4"]:
         """sRGB on white and alpha, clamped to [0, 1]."""
         pixels = self.vae.decode(latents.to(self.device, self.vae.dtype)).float()
         return (pixels * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
 
     @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """x0 with classifier-free guidance over text and reference.
 
         One forward pass when `guidance` is 1, or what the network has learned to give in one; else two.

@@ -4,18 +4,17 @@ Cameras are ignored. The network also predicts a variance, which no method here 
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Unpack
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors import hub
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, stacked, words_only
-from maquette.priors.load import load_parts, usual_dtype
-from maquette.priors.protocol import Condition
+from maquette.priors.latents import decode, encode, guided_x0, schedule_of, sizes_of, stacked, words_only
+from maquette.priors.load import Loading, index_of, load_parts
+from maquette.priors.protocol import Condition, Latents, Picture
 from maquette.priors.t5 import T5Words, read_t5
 
 TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
@@ -29,51 +28,23 @@ class PixArtPrior:
         self.transformer, self.vae, self.tokens = transformer, vae, tokens
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.alphas_cumprod, self.predicts = schedule_of(scheduler)
-        side = transformer.config.sample_size
-        self.latent_shape = (transformer.config.in_channels, side, side)
-        self.image_size = side * 2 ** (len(vae.config.block_out_channels) - 1)
-        self.evaluations = 0
+        config = transformer.config
+        self.latent_shape, self.image_size = sizes_of(config.in_channels, config.sample_size, vae)
+        self.encode, self.decode = partial(encode, vae), partial(decode, vae)
+        self.device, self.evaluations = transformer.device, 0
 
-    @property
-    def device(self) -> torch.device:
-        """Where the networks and the latents live."""
-        return self.transformer.device
-
-    def condition(
-        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
-    ) -> Condition:
+    def condition(self, prompt: str, *, reference: Picture | None = None, camera: Camera | None = None) -> Condition:
         """The first `tokens` of `prompt` through T5, and which of them are real; pictures raise `BadInput`."""
         words_only(reference)
         return Condition(prompt, *read_t5(self.text_encoder, self.tokenizer, prompt, self.tokens))
 
-    @cached_property
-    def _blank(self) -> Condition:
-        return self.condition("")
-
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
-        """The mean of the posterior, scaled; differentiable. Coverage is dropped."""
-        return encode(self.vae, images)
-
-    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 3"]:
-        """sRGB in [0, 1]."""
-        return decode(self.vae, latents)
-
-    @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """x0 of each view by itself."""
         views, dtype = len(latents), self.transformer.dtype
 
         def ask(noisy: Tensor, level: int, conditions: Sequence[Condition]) -> Tensor:
-            self.evaluations += len(conditions)
             return self.transformer(
                 noisy.to(dtype),
                 encoder_hidden_states=stacked([words.text for words in conditions], views, dtype),
@@ -82,10 +53,12 @@ class PixArtPrior:
                 added_cond_kwargs=self._sizes(len(noisy)),
             ).sample
 
-        return guided_x0(
-            ask, latents, t, condition, self._blank, guidance, alphas_cumprod=self.alphas_cumprod,
-            predicts=self.predicts, rescale=rescale,
-        )  # fmt: skip
+        return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
+
+    @cached_property
+    def blank(self) -> Condition:
+        """Nothing said."""
+        return self.condition("")
 
     def _sizes(self, rows: int) -> dict[str, Tensor | None]:
         """Size and aspect of the picture, which the model of 1024 px was trained with."""
@@ -98,24 +71,13 @@ class PixArtPrior:
         }
 
 
-def load_pixart(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    is_offline: bool = False,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> PixArtPrior:
+def load_pixart(source: str | Path, **options: Unpack[Loading]) -> PixArtPrior:
     """Load a folder, or a hub id at `revision`; see `load_prior`.
 
-    `dtype` is float16 on CUDA and float32 elsewhere if left out. Raises `MissingExtra` where the vocabulary takes
-    packages that are not installed.
+    Raises `MissingExtra` where the vocabulary takes packages that are not installed.
     """
-    index = hub.read_index(source, revision=revision, is_offline=is_offline)
-    parts = load_parts(
-        source, _classes, revision=revision, is_offline=is_offline, device=device, dtype=dtype or usual_dtype(device)
-    )
-    return PixArtPrior(**parts, tokens=TOKENS[index["_class_name"]])
+    tokens = TOKENS[index_of(source, **options)["_class_name"]]
+    return PixArtPrior(**load_parts(source, _classes, **options), tokens=tokens)
 
 
 def _classes() -> dict[str, type]:

@@ -13,13 +13,18 @@ from torch import Tensor
 
 from maquette.core.camera import Camera
 
+Picture = Float[Tensor, "height width 3"]
+"""One clean view: sRGB in [0, 1] of the object on white."""
+Latents = Float[Tensor, "views channels height width"]
+"""A set of views as a prior sees them."""
+
 
 @dataclass(frozen=True)
 class Condition:
     """What a sample should show: words, and optionally one clean picture of it.
 
-    `text` and `mask` are the prior's own embedding of `prompt` (None for priors that read no words). `reference` is an
-    sRGB image in [0, 1] of the object on white, seen from the single view of `camera`; both are given or neither is.
+    `text` and `mask` are the prior's own embedding of `prompt` (None for priors that read no words). `reference` is a
+    picture of the object, seen from the single view of `camera`; both are given or neither is.
     `pooled` is one vector of the whole sentence, for priors that want one beside the tokens.
     `picture` is what a prior that lives on pictures made of the reference once, for itself.
     """
@@ -27,7 +32,7 @@ class Condition:
     prompt: str
     text: Float[Tensor, "1 tokens embedding"] | None = None
     mask: Bool[Tensor, "1 tokens"] | None = None
-    reference: Float[Tensor, "height width 3"] | None = None
+    reference: Picture | None = None
     camera: Camera | None = None
     picture: Float[Tensor, "1 channels rows columns"] | None = None
     pooled: Float[Tensor, "1 sentence"] | None = None
@@ -48,30 +53,21 @@ class MultiviewPrior(Protocol):
     device: torch.device  # where its latents live
     evaluations: int  # network forward passes so far over a set of views; a guidance pair counts 2
 
-    def condition(
-        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
-    ) -> Condition:
+    def condition(self, prompt: str, *, reference: Picture | None = None, camera: Camera | None = None) -> Condition:
         """Embed the words (and keep the clean view, if any). Raises `BadInput` for words it can do nothing with."""
         ...
 
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views channels height width"]:
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Latents:
         """sRGB on white -> latents, differentiable. A fourth channel is coverage; priors without coverage drop it."""
         ...
 
-    def decode(self, latents: Float[Tensor, "views channels height width"]) -> Float[Tensor, "views size size channel"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "views size size channel"]:
         """Latents -> sRGB images in [0, 1] on white, and as fourth channel, if the prior knows it, coverage."""
         ...
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views channels height width"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float,
-    ) -> Float[Tensor, "views channels height width"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float
+    ) -> Latents:
         """The expected CLEAN latents given the noisy ones; `camera` holds one camera for each view.
 
         `guidance` is the classifier-free scale s in  x_u + s (x_c - x_u):  1 is the plain conditional prediction (one

@@ -1,11 +1,8 @@
 """A pocket prior that guides with a scale of its own, whatever it is asked: for methods compared under one scale."""
 
-from jaxtyping import Float
-from torch import Tensor
-
 from maquette.core.camera import Camera
 from maquette.priors.multiview import MultiviewLatentPrior
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, Latents
 
 
 class Rescaled(MultiviewLatentPrior):
@@ -20,15 +17,8 @@ class Rescaled(MultiviewLatentPrior):
         self.scale = scale
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """As the prior's, with another scale."""
         if guidance not in (0, 1):
             guidance = self.scale if guidance > 0 else -self.scale

@@ -5,18 +5,17 @@ cropped, which is what it is asked for.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Unpack
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors import hub
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, stacked, words_only
-from maquette.priors.load import load_parts, usual_dtype
-from maquette.priors.protocol import Condition
+from maquette.priors.latents import decode, encode, guided_x0, schedule_of, sizes_of, stacked, words_only
+from maquette.priors.load import Loading, index_of, load_parts
+from maquette.priors.protocol import Condition, Latents, Picture
 
 
 class SdxlPrior:
@@ -29,20 +28,12 @@ class SdxlPrior:
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.text_encoder_2, self.tokenizer_2 = text_encoder_2, tokenizer_2
         self.alphas_cumprod, self.predicts = schedule_of(scheduler)
-        side = unet.config.sample_size
-        self.latent_shape = (unet.config.in_channels, side, side)
-        self.image_size = side * 2 ** (len(vae.config.block_out_channels) - 1)
-        self.evaluations = 0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks and the latents live."""
-        return self.unet.device
+        self.latent_shape, self.image_size = sizes_of(unet.config.in_channels, unet.config.sample_size, vae)
+        self.encode, self.decode = partial(encode, vae), partial(decode, vae)
+        self.device, self.evaluations = unet.device, 0
 
     @torch.no_grad()
-    def condition(
-        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
-    ) -> Condition:
+    def condition(self, prompt: str, *, reference: Picture | None = None, camera: Camera | None = None) -> Condition:
         """The last layer but one of both encoders, and the vector of the second; pictures raise `BadInput`.
 
         Nothing said is zeros where the pipeline's folder says so (`force_zeros_for_empty_prompt`), as it was trained.
@@ -60,34 +51,13 @@ class SdxlPrior:
             text, pooled = torch.zeros_like(text), torch.zeros_like(pooled)
         return Condition(prompt, text, pooled=pooled)
 
-    @cached_property
-    def _blank(self) -> Condition:
-        return self.condition("")
-
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
-        """The mean of the posterior, scaled; differentiable. Coverage is dropped."""
-        return encode(self.vae, images)
-
-    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 3"]:
-        """sRGB in [0, 1]."""
-        return decode(self.vae, latents)
-
-    @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """x0 of each view by itself."""
         views, dtype, side = len(latents), self.unet.dtype, float(self.image_size)
 
         def ask(noisy: Tensor, level: int, conditions: Sequence[Condition]) -> Tensor:
-            self.evaluations += len(conditions)
             # (original height and width, top and left of the crop, wanted height and width)
             sizes = torch.tensor([[side, side, 0, 0, side, side]], device=self.device)
             besides = {
@@ -98,30 +68,23 @@ class SdxlPrior:
             said = self.unet(noisy.to(dtype), level, encoder_hidden_states=words, added_cond_kwargs=besides)
             return said.sample
 
-        return guided_x0(
-            ask, latents, t, condition, self._blank, guidance, alphas_cumprod=self.alphas_cumprod,
-            predicts=self.predicts, rescale=rescale,
-        )  # fmt: skip
+        return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
+
+    @cached_property
+    def blank(self) -> Condition:
+        """Nothing said."""
+        return self.condition("")
 
 
-def load_sdxl(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    is_offline: bool = False,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> SdxlPrior:
+def load_sdxl(source: str | Path, **options: Unpack[Loading]) -> SdxlPrior:
     """Load a folder, or a hub id at `revision`; see `load_prior`.
 
-    `dtype` is float16 on CUDA and float32 elsewhere if left out. An autoencoder that is marked `force_upcast`, because
-    it overflows in float16, stays in float32.
+    An autoencoder that is marked `force_upcast`, because it overflows in float16, stays in float32.
     """
-    dtype = dtype or usual_dtype(device)
-    parts = load_parts(source, _classes, revision=revision, is_offline=is_offline, device=device, dtype=dtype)
-    if dtype == torch.float16 and parts["vae"].config.force_upcast:
+    parts = load_parts(source, _classes, **options)
+    if parts["vae"].dtype == torch.float16 and parts["vae"].config.force_upcast:
         parts["vae"].float()
-    index = hub.read_index(source, revision=revision, is_offline=is_offline)
+    index = index_of(source, **options)
     return SdxlPrior(**parts, is_blank_zero=index.get("force_zeros_for_empty_prompt", True))
 
 

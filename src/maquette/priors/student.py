@@ -14,7 +14,7 @@ from maquette.core.camera import Camera
 from maquette.core.errors import Unsupported
 from maquette.diffusion import level_of, x0_from_v
 from maquette.priors.multiview import MultiviewLatentPrior, orbit_angles
-from maquette.priors.protocol import Condition, MultiviewPrior
+from maquette.priors.protocol import Condition, Latents, MultiviewPrior
 
 
 @runtime_checkable
@@ -43,26 +43,30 @@ class Student(MultiviewLatentPrior):
         self.optimizer = torch.optim.AdamW(self.transformer.parameters(), lr=rate)
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float = 1.0,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *,
+        guidance: float = 1.0, rescale: float = 0.0,
+    ) -> Latents:  # fmt: skip
         """x0 under the words, differentiable in the parameters; a student is never guided (`Unsupported`)."""
-        if guidance != 1:
-            raise Unsupported(f"a student with guidance {guidance}", "guide its teacher; a student is asked with 1")
-        level = max(level_of(t, len(self.alphas_cumprod)), 0)
-        self.evaluations += 1
+        level = level_asked(self, t, guidance)
         time = torch.full((1,), float(level), device=self.device)
         v = self.transformer(latents[None], time, condition.text, condition.mask, *orbit_angles(camera))[0]
         return x0_from_v(latents.float(), v.float(), float(self.alphas_cumprod[level]))
 
     def learn(self, loss: Float[Tensor, ""]) -> None:
         """One step of AdamW down the gradient of `loss`."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        step_down(self.optimizer, loss)
+
+
+def level_asked(student: MultiviewPrior, t: float, guidance: float) -> int:
+    """The entry of the table for `t`, and one evaluation more; a student is never guided (`Unsupported`)."""
+    if guidance != 1:
+        raise Unsupported(f"a student with guidance {guidance}", "guide its teacher; a student is asked with 1")
+    student.evaluations += 1
+    return max(level_of(t, len(student.alphas_cumprod)), 0)
+
+
+def step_down(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
+    """One step of the optimiser down the gradient of `loss`."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()

@@ -6,7 +6,9 @@ here (`maquette.diffusion.karras_table`), so the loop is the caller's, as with e
 """
 
 import math
+from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from jaxtyping import Float, Int
@@ -17,12 +19,11 @@ from maquette.core.errors import BadInput
 from maquette.core.seed import Streams
 from maquette.diffusion import guide, karras_table, level_of, sigma_of, x0_from_v
 from maquette.models.video_unet import predict_frames, sinusoids
-from maquette.priors.hub import read_index
-from maquette.priors.latents import decode, encode
-from maquette.priors.load import load_parts, usual_dtype
+from maquette.priors.latents import decode, encode, picture_of, pixels_per_latent, shown_in
+from maquette.priors.load import Loading, index_of, load_parts
 from maquette.priors.multiview import orbit_angles
 from maquette.priors.pictures import blurred_resize, clip_pixels, resized
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, Latents, Picture
 
 FPS, MOTION = 7, 127  # what SVD is usually asked for; it was trained on frames per second less one
 SVD_AUGMENTATION, SV3D_AUGMENTATION = 0.02, 1e-5  # noise on the picture, and the number that says so
@@ -52,23 +53,15 @@ class VideoPrior:
                 "choose another video model",
             )
         self.kind: str = kinds[widths]
-        side = size // 2 ** (len(vae.config.block_out_channels) - 1)
+        side = size // pixels_per_latent(vae)
         self.latent_shape = (unet.config.out_channels, side, side)
-        self.evaluations = 0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks and the latents live."""
-        return self.unet.device
+        self.encode = partial(encode, vae)
+        self.device, self.evaluations = unet.device, 0
 
     @torch.no_grad()
-    def condition(
-        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
-    ) -> Condition:
+    def condition(self, prompt: str, *, reference: Picture | None = None, camera: Camera | None = None) -> Condition:
         """The picture's CLIP embedding and latents, with the little noise of training; the words are only kept."""
-        if reference is None:
-            raise BadInput("this prior starts from a picture and was given words alone", "give one with --image")
-        picture = reference[None].to(self.device, torch.float32)
+        picture = picture_of(reference).to(self.device, torch.float32)
         pixels = clip_pixels(blurred_resize(picture, self.image_encoder.config.image_size))
         tokens = self.image_encoder(pixels.to(self.image_encoder.dtype)).image_embeds[:, None]
         picture = resized(picture, self.image_size)
@@ -77,11 +70,7 @@ class VideoPrior:
         latents = self.encode(picture + self._augmentation / 2 * noise) / self.vae.config.scaling_factor
         return Condition(prompt, tokens.float(), reference=reference, camera=camera, picture=latents)
 
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
-        """The mean of the posterior of each frame, scaled; differentiable. Coverage is dropped."""
-        return encode(self.vae, images)
-
-    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 3"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "views size size 3"]:
         """sRGB in [0, 1]; SVD's decoder smooths over time, so views should come in the order of their turn."""
         if not hasattr(self.vae.decoder, "time_conv_out"):
             return torch.cat([decode(self.vae, view) for view in latents.split(1)])
@@ -91,28 +80,20 @@ class VideoPrior:
 
     @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """x0 of all frames. `guidance` is the largest scale: frames that the picture shows are guided by 1.
 
         It grows along SVD's video, and to the far side of SV3D's turn and back. "Nothing said" is no picture at all.
         """
-        if condition.picture is None:
-            raise BadInput("the condition holds no picture", "make it with this prior's own `condition`")
+        picture = shown_in(condition)
         alpha_bar = float(self.alphas_cumprod[max(level_of(t, len(self.alphas_cumprod)), 0)])
         order, vectors = self._frames(condition, camera)
         noisy, dtype = latents.float()[order], self.unet.dtype
         said = []
         # With the picture, without it, or one after the other: a video is large enough.
         for share in [guidance] if guidance in (0, 1) else [1.0, 0.0]:
-            beside = (share * condition.picture).expand(len(noisy), -1, -1, -1)
+            beside = (share * picture).expand(len(noisy), -1, -1, -1)
             v = predict_frames(
                 self.unet, torch.cat([noisy, beside], dim=1)[None].to(dtype), math.log(sigma_of(alpha_bar)) / 4,
                 (share * condition.text).to(dtype), vectors[None],
@@ -157,20 +138,12 @@ class VideoPrior:
         return sinusoids(numbers, self._features).flatten()[None]
 
 
-def load_video(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    is_offline: bool = False,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> VideoPrior:
+def load_video(source: str | Path, **options: Unpack[Loading]) -> VideoPrior:
     """Load SVD, or SV3D in its diffusers port, from a folder or the hub; the autoencoder computes in float32.
 
-    `dtype` is float16 on CUDA and float32 elsewhere if left out. Raises `BadInput`, as `load_prior` does.
+    Raises `BadInput`, as `load_prior` does.
     """
-    where = {"revision": revision, "is_offline": is_offline}
-    vae = read_index(source, **where).get("vae", ["", ""])[1]
+    vae = index_of(source, **options).get("vae", ["", ""])[1]
 
     def classes() -> dict[str, type]:
         from diffusers import (
@@ -188,7 +161,7 @@ def load_video(
             "vae": AutoencoderKL if vae == "AutoencoderKL" else AutoencoderKLTemporalDecoder,
         }
 
-    parts = load_parts(source, classes, device=device, dtype=dtype or usual_dtype(device), **where)
+    parts = load_parts(source, classes, **options)
     asked = parts.pop("scheduler").config
     if asked.prediction_type != "v_prediction":
         raise BadInput(f"{source} predicts {asked.prediction_type}; expected v_prediction", "choose another")

@@ -8,6 +8,7 @@ Backgrounds are grey, as it was trained, and not white. The picture is encoded b
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from jaxtyping import Float
@@ -18,12 +19,19 @@ from maquette.core.errors import BadInput
 from maquette.core.seed import Streams
 from maquette.diffusion import add_noise
 from maquette.models.reference_attention import attend_to_reference
-from maquette.priors.hub import read_index
-from maquette.priors.latents import embedded_prompt, encode, guided_x0, schedule_of
-from maquette.priors.load import load_parts, usual_dtype
+from maquette.priors.latents import (
+    embedded_prompt,
+    encode,
+    guided_x0,
+    picture_of,
+    pixels_per_latent,
+    schedule_of,
+    shown_in,
+)
+from maquette.priors.load import Loading, index_of, load_parts
 from maquette.priors.multiview import orbit_angles
 from maquette.priors.pictures import clip_pixels, resized
-from maquette.priors.protocol import Condition
+from maquette.priors.protocol import Condition, Latents, Picture
 
 ROWS, COLUMNS = 3, 2
 AZIMUTHS = (30.0, 90.0, 150.0, 210.0, 270.0, 330.0)  # degrees from the picture's, row by row
@@ -48,31 +56,22 @@ class Zero123Prior:
         self.vision_encoder, self.image_size = vision_encoder, size
         self.alphas_cumprod, self.predicts = schedule_of(scheduler)
         self._ramp = torch.tensor(ramp, device=unet.device)[None, :, None]
-        side = size // 2 ** (len(vae.config.block_out_channels) - 1)
+        side = size // pixels_per_latent(vae)
         self.latent_shape = (unet.config.in_channels, side, side)
-        self.evaluations = 0
+        self.device, self.evaluations = unet.device, 0
         attend_to_reference(unet)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the networks and the latents live."""
-        return self.unet.device
-
     @torch.no_grad()
-    def condition(
-        self, prompt: str, *, reference: Float[Tensor, "height width 3"] | None = None, camera: Camera | None = None
-    ) -> Condition:
+    def condition(self, prompt: str, *, reference: Picture | None = None, camera: Camera | None = None) -> Condition:
         """The picture's embedding, spread over the tokens of nothing said, and its latents; the words are only kept."""
-        if reference is None:
-            raise BadInput("this prior starts from a picture and was given words alone", "give one with --image")
-        picture = reference[None].to(self.device, torch.float32)
+        picture = picture_of(reference).to(self.device, torch.float32)
         seen = clip_pixels(resized(picture, self.vision_encoder.config.image_size)).to(self.vision_encoder.dtype)
         embedding = self.vision_encoder(seen).image_embeds.float()[:, None]
-        text = self._blank.text + self._ramp * embedding
+        text = self.blank.text + self._ramp * embedding
         return Condition(prompt, text, reference=reference, camera=camera, picture=self._latents_of(picture))
 
     @cached_property
-    def _blank(self) -> Condition:
+    def blank(self) -> Condition:
         """Nothing said of a grey picture."""
         text = embedded_prompt(self.tokenizer, self.text_encoder, "")
         grey = torch.full((1, self.image_size, self.image_size, 3), 0.5, device=self.device)
@@ -82,39 +81,29 @@ class Zero123Prior:
         with torch.no_grad():  # neither scaled nor shifted, unlike the latents of the tiles
             return encode(self.vae, resized(picture, self.image_size)) / self.vae.config.scaling_factor
 
-    def encode(self, images: Float[Tensor, "views size size channel"]) -> Float[Tensor, "views c h w"]:
+    def encode(self, images: Float[Tensor, "views size size channel"]) -> Latents:
         """The six views as one image, through the autoencoder, scaled, and cut again; differentiable."""
         tiles = as_grid((images[..., :3].movedim(-1, 1) - 0.5) * CONTRAST + 0.5)
         return as_views((encode(self.vae, tiles.movedim(1, -1)) - SHIFT) * SCALE)
 
-    def decode(self, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views size size 3"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "views size size 3"]:
         """sRGB in [0, 1], on grey."""
         scaled = (as_grid(latents) / SCALE + SHIFT) / self.vae.config.scaling_factor
         pixels = self.vae.decode(scaled.to(self.vae.device, self.vae.dtype)).sample.float() / CONTRAST
         return as_views((pixels / 2 + 0.5).clamp(0, 1)).movedim(1, -1)
 
-    @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "views c h w"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views c h w"]:
+        self, latents: Latents, t: float, condition: Condition, camera: Camera, *, guidance: float, rescale: float = 0.0
+    ) -> Latents:
         """x0 of the six views; "nothing said" sees a grey picture. The picture's noise depends on `t` alone."""
-        if condition.picture is None:
-            raise BadInput("the condition holds no picture", "make it with this prior's own `condition`")
+        shown = shown_in(condition)
         check_cameras(camera, condition.camera)
 
         def ask(noisy: Tensor, level: int, conditions: Sequence[Condition]) -> Tensor:
-            self.evaluations += len(conditions)
             dtype = self.unet.dtype
             words = torch.cat([words.text for words in conditions]).to(dtype)
             pictures = torch.cat([words.picture for words in conditions])
-            noise = torch.randn(condition.picture.shape, generator=Streams(0).generator(f"reference/{level}"))
+            noise = torch.randn(shown.shape, generator=Streams(0).generator(f"reference/{level}"))
             beside = add_noise(pictures, noise.to(pictures).expand_as(pictures), float(self.alphas_cumprod[level]))
             kept: dict[str, Tensor] = {}
             for sample, is_reference in ((beside, True), (noisy, False)):
@@ -124,12 +113,7 @@ class Zero123Prior:
                 ).sample  # fmt: skip
             return said
 
-        return as_views(
-            guided_x0(
-                ask, as_grid(latents), t, condition, self._blank, guidance, alphas_cumprod=self.alphas_cumprod,
-                predicts=self.predicts, rescale=rescale,
-            )
-        )  # fmt: skip
+        return as_views(guided_x0(self, ask, as_grid(latents), t, condition, guidance=guidance, rescale=rescale))
 
 
 def six_cameras(
@@ -172,21 +156,12 @@ def as_views(grid: Float[Tensor, "1 c rows columns"]) -> Float[Tensor, "6 c h w"
     return tiles.reshape(ROWS * COLUMNS, channels, height, width)
 
 
-def load_zero123(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    is_offline: bool = False,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> Zero123Prior:
-    """Load a folder or a hub id, see `load_prior`; float16 on CUDA and float32 elsewhere if `dtype` is left out."""
-    where = {"revision": revision, "is_offline": is_offline}
-    ramp = read_index(source, **where).get("ramping_coefficients")
+def load_zero123(source: str | Path, **options: Unpack[Loading]) -> Zero123Prior:
+    """Load a folder, or a hub id at `revision`; see `load_prior`."""
+    ramp = index_of(source, **options).get("ramping_coefficients")
     if not ramp:
         raise BadInput(f"{source} has no ramping_coefficients in its model_index.json", "choose a Zero123++")
-    parts = load_parts(source, _classes, device=device, dtype=dtype or usual_dtype(device), **where)
-    return Zero123Prior(**parts, ramp=ramp)
+    return Zero123Prior(**load_parts(source, _classes, **options), ramp=ramp)
 
 
 def _classes() -> dict[str, type]:
