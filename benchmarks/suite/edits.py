@@ -1,5 +1,7 @@
 """How long edits of 50 000 Gaussians take, with their files, their report and the look at the pixels.
 
+The first visible change of a drag is the edit and a picture of 256 px of what it made; under words, the first preview.
+
     python benchmarks/suite/edits.py [--count 50000] [--degree 3]
 
 Each edit is done several times in one session. `cpu` is processor time of all threads, `wall` the clock with the disk;
@@ -16,12 +18,13 @@ from pathlib import Path
 
 import torch
 
-from maquette.core import turntable
+from maquette.core import Preview, turntable
 from maquette.edit import (
     ALL,
     ColorNear,
     Drag,
     Grow,
+    GuidedDrag,
     HalfSpace,
     Masks,
     Move,
@@ -34,9 +37,12 @@ from maquette.edit import (
 )
 from maquette.edit.pixels import pixels_outside
 from maquette.edit.scene import changed_in_place
+from maquette.priors.multiview import load_multiview
+from maquette.render import render_gaussians
 from maquette.representations import GaussianCloud
 
 REPEATS = 5
+SOURCE, PATH, RADIUS = (0.3, 0.3, 0.3), ((0.3, 0.31, 0.3),), 0.1
 
 
 def ball(count: int, degree: int) -> GaussianCloud:
@@ -59,6 +65,21 @@ def fastest(action: Callable[[], object]) -> tuple[float, float]:
         action()
         times.append((time.process_time() - began[0], time.perf_counter() - began[1]))
     return tuple(1000 * min(column) for column in zip(*times[1:], strict=True))
+
+
+def shown(session: Session, drag: Drag) -> None:
+    """Do a drag, and draw the scene after it."""
+    session.do(drag)
+    with torch.no_grad():
+        render_gaussians(session.scene.cloud, turntable(1, size=256), background=torch.ones(3))
+
+
+def begun(session: Session) -> None:
+    """Begin a drag by words, and give it up after its first preview."""
+    stream = session.doing(GuidedDrag(SOURCE, PATH, RADIUS, "a red apple"))
+    while not isinstance(next(stream), Preview):
+        pass
+    stream.close()
 
 
 def main() -> int:
@@ -85,13 +106,17 @@ def main() -> int:
                 ("rotate half", Rotate("half", (0, 1, 0), 1.0), 100),
                 ("rotate all", Rotate(ALL, (0, 1, 0), 1.0), 100),
                 ("stretch all", Stretch(ALL, (1.0, 1.001, 1.0)), 100),
-                ("rigid drag", Drag((0.3, 0.3, 0.3), ((0.3, 0.31, 0.3),), 0.1, "rigid"), 1000),
-                ("deforming drag", Drag((0.3, 0.3, 0.3), ((0.3, 0.31, 0.3),), 0.1), 1000),
             ]
             rows = [(name, fastest(lambda edit=edit: session.do(edit)), budget) for name, edit, budget in edits]
             session.rotate(ALL, (0, 1, 0), 1.0)
             steps = fastest(lambda: (session.undo(), session.redo()))
             rows.append(("undo, or redo, of rotate all", tuple(value / 2 for value in steps), 300))
+            for mode in ("rigid", "deform"):
+                drag = Drag(SOURCE, PATH, RADIUS, mode)
+                rows.append((f"drag, {mode}", fastest(lambda drag=drag: session.do(drag)), 1000))
+                rows.append((f"drag, {mode}, and a picture", fastest(lambda drag=drag: shown(session, drag)), 1000))
+            session.prior = load_multiview()
+            rows.append(("first preview of a drag by words", fastest(lambda: begun(session)), 1000))
             change = changed_in_place(scene, scene.cloud, half)
             rows.append(("of these, looking at the pixels", fastest(lambda: pixels_outside(scene, change)), None))
     print(f"{chosen.count} Gaussians, degree {chosen.degree}, {torch.get_num_threads()} threads")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.ndimage import binary_dilation
 
 from maquette.core import BadInput, Preview, Progress, Streams
 from maquette.edit import Refine, Scene, Session, Sources, apply, edit, refine, replay, scene_hash
@@ -115,6 +116,23 @@ def test_cells_go_to_the_part_with_more_matter_there(balls):
     faint.logit_opacities[balls.parts["left"]] = -20.0
     with pytest.raises(BadInput, match="nothing of the part can be seen"):
         refine.part_cells(faint, balls.parts["left"], occupancy)
+
+
+def test_one_cell_of_the_occupancy_is_found_along_the_right_axes(balls):
+    """The release has to flip coordinates for its lookup; a single cell (3, 10, 27) of 32 tells the axes apart."""
+    place = (torch.tensor([3, 10, 27]) + 0.5) / 16 - 1
+    cells = torch.zeros(32, 32, 32, dtype=torch.bool)
+    cells[3, 10, 27] = True
+    grid = refine.OccupancyGrid(torch.zeros(32, 32, 32), 1.0, cells)
+    turned = torch.stack([place[list(order)] for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1), (1, 2, 0))])
+    assert grid.is_occupied(turned).tolist() == [True, False, False, False, False]
+
+    # A small ball there owns its cells and those beside them, by another count as well.
+    ball = from_points(place + 0.001 * balls.cloud.means, torch.full_like(balls.cloud.means, 0.5), opacity=0.9)
+    full = refine.replace(grid, mask=torch.ones_like(cells))
+    found = refine.part_cells(ball, torch.ones(400, dtype=torch.bool), full)
+    wanted = binary_dilation((matter(ball, 1.0, 32) > SLACK).numpy(), torch.ones(3, 3, 3).numpy())
+    assert torch.equal(found, torch.from_numpy(wanted)) and found[3, 10, 27] and not found[27, 10, 3]
 
 
 def test_pictures_that_are_right_already_change_no_bit(balls):
