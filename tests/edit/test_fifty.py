@@ -1,6 +1,9 @@
 """Fifty edits in any order, with words among them: undone to the first bit, and replayed to the same bytes."""
 
 import random
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -103,3 +106,42 @@ def test_any_fifty_edits_and_fifty_undos_and_their_replay(tmp_path, scene, prior
     assert replay(tmp_path / "s", tmp_path / "again", prior) == []
     logs = [(tmp_path / name / "log.jsonl").read_bytes() for name in ("s", "again")]
     assert logs[0] == logs[1]
+
+
+KILLS = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from maquette.edit import Regenerate, Session, scene_hash
+    from maquette.priors.analytic import MixturePrior
+
+    folder = Path(sys.argv[1])
+    for moment in (1, 2, 4):
+        child = os.fork()
+        if child == 0:
+            class Deadly(MixturePrior):
+                def denoise(self, *args, **options):
+                    if self.evaluations == moment:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return super().denoise(*args, **options)
+
+            with Session.open(folder) as opened:
+                opened.prior = Deadly(torch.ones(1, 4, 16, 16), 0.05, ("a white square",))
+                opened.move("left", (0, 0.01, 0))
+                opened.do(Regenerate("left", "a white square", 9, guidance=1.0))
+            os._exit(7)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        with Session.open(folder) as opened:
+            (notice,) = opened.notices
+            assert "the last edit (regenerate) was not finished" in notice, notice
+            assert scene_hash(opened.scene) == opened.hash == opened.entries[-1].after
+            print(opened.done)
+"""
+
+
+def test_killed_while_it_learns_an_edit_is_lost_and_all_before_it_is_there(tmp_path, scene):
+    Session.create(tmp_path / "s", scene.cloud, scene.parts).close()
+    command = [sys.executable, "-c", textwrap.dedent(KILLS), str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "2", "3"]), done.stderr
