@@ -46,7 +46,7 @@ def grow(rendering: Rendering, camera: Camera, on: Pixels, off: Pixels = ()) -> 
     edge = contrast(rendering, camera)
     calm = np.where(body, ndimage.uniform_filter(edge, 3), np.inf)
     paths = MCP_Geometric(np.where(body, edge + _STEP, -1.0))  # negative: no path
-    reached, _ = paths.find_costs([_calmest(calm, pixel) for pixel in on])
+    reached = paths.find_costs([_calmest(calm, pixel) for pixel in on])[0].copy()  # the next call writes over it
     core = reached < 1
     if off:
         elsewhere, _ = paths.find_costs([_calmest(calm, pixel) for pixel in off])
