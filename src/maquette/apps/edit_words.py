@@ -7,9 +7,8 @@ from maquette.core.errors import BadInput
 
 
 def listed(edit: dict) -> str:
-    """One line for a person: the kind of an edit as JSON, and the values that fit."""
-    values = [f"{name}={value}" for name, value in edit.items() if name != "kind"]
-    text = f"{edit.get('kind')} {' '.join(values)}"
+    """One line for a person: the kind of an edit as JSON, and what it was given, as far as it fits."""
+    text = f"{edit.get('kind')} {_given(edit)}"
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
@@ -36,3 +35,24 @@ def json_of(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON ({error})", "check the file") from error
+
+
+def _given(values: dict) -> str:
+    """Names and values without what is empty."""
+    return " ".join(
+        f"{name}={_said(value)}" for name, value in values.items() if name != "kind" and value not in ("", [], None)
+    )
+
+
+def _said(value: object) -> str:
+    """Numbers as one would type them, points of a path with semicolons, a region by its kind."""
+    match value:
+        case dict():
+            return f"{value.get('kind')}({_given(value)})"
+        case list():
+            return (";" if isinstance(value[0], list) else ",").join(_said(one) for one in value)
+        case float():
+            return f"{value:g}"
+        case str() if " " in value:
+            return json.dumps(value, ensure_ascii=False)
+    return str(value)
