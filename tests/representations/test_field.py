@@ -6,7 +6,7 @@ import torch
 from maquette.core.errors import BadInput
 from maquette.core.seed import Streams
 from maquette.kernels.hashgrid import GridShape
-from maquette.representations.field import PAPER, FieldShape, HashField
+from maquette.representations.field import PAPER, FieldShape, HashField, _SafeSigmoid
 
 SMALL = FieldShape(GridShape(levels=4, base=8, finest=32, log2_entries=12), hidden=16)
 
@@ -53,6 +53,21 @@ def test_a_blob_is_dense_in_the_middle():
     blob = field(FieldShape(SMALL.grid, hidden=16, activation="softplus", blob=10.0))
     middle, edge, outer = blob.density(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.25, 0.0], [0.0, 0.5, 0.0]])).tolist()
     assert middle == pytest.approx(10.0, abs=0.05) and edge == pytest.approx(0.693, abs=0.05) and outer < 1e-3
+
+
+def test_a_color_that_went_too_far_finds_its_way_back():
+    """Its value is the sigmoid everywhere, its gradient is up to 3; beyond, gradients that lead back do not fade."""
+    x = torch.tensor([-9.0, -4.0, -2.0, 0.5, 4.0, 9.0], dtype=torch.float64, requires_grad=True)
+    own = torch.sigmoid(x.detach()) * (1 - torch.sigmoid(x.detach()))
+    flattest = own.new_tensor(3.0).sigmoid() * own.new_tensor(-3.0).sigmoid()
+    for sign in (1.0, -1.0):  # of the gradient of the color: 1 asks for less of it
+        y = _SafeSigmoid.apply(x)
+        assert torch.equal(y, torch.sigmoid(x))
+        (slope,) = torch.autograd.grad(sign * y.sum(), x)
+        leads_out = sign * x.detach() < 0
+        expected = torch.where(x.detach().abs() > 3, flattest, own)
+        expected = torch.where((x.detach().abs() > 5) & leads_out, 0.0, expected)
+        torch.testing.assert_close(sign * slope, expected)
 
 
 def test_the_same_seed_gives_the_same_field_and_leaves_the_global_stream_alone():

@@ -19,6 +19,8 @@ START = 1e-4
 """Entries start uniform within this, so that the networks begin near zero (section 4 of the paper)."""
 STEEPEST = 15.0
 """The exponential's gradient stops growing here; its value does not."""
+FLATTEST, FARTHEST = 3.0, 5.0
+"""The gradient of the sigmoid of colors stops shrinking at the first, and what pushes out ends at the second."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class HashField(nn.Module):
             code_part = part.encode(points[rows], self.shape.half_size)
             density = density.index_add(0, rows, part.density(code[rows], code_part, raw[rows, :1]))
             color = color.index_add(0, rows, part.color(code[rows], code_part, color[rows]))
-        return self._activate(density, points), color.sigmoid()
+        return self._activate(density, points), _SafeSigmoid.apply(color)
 
     def density(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Only the density, parts included: what an occupancy grid asks."""
@@ -171,6 +173,26 @@ class _SafeExp(torch.autograd.Function):
     def backward(ctx, d_y):
         (x,) = ctx.saved_tensors
         return d_y * x.clamp(max=STEEPEST).exp()
+
+
+class _SafeSigmoid(torch.autograd.Function):
+    """The sigmoid, but gradients keep the slope that it has at 3, and push nothing out that is beyond 5 (0.7 and 99 %).
+
+    A prior that sees fog asks for stronger colors than there are. With the sigmoid's own slope they went a hundred
+    units out, where no gradient brought them back when the fog was gone: all that was red became (1, 0, 0).
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sigmoid()
+
+    @staticmethod
+    def backward(ctx, d_y):
+        (x,) = ctx.saved_tensors
+        y = x.clamp(-FLATTEST, FLATTEST).sigmoid()
+        is_pushed_out = (x.abs() > FARTHEST) & (x * d_y < 0)
+        return torch.where(is_pushed_out, 0.0, d_y * y * (1 - y))
 
 
 def _table(grid: GridShape, generator: torch.Generator) -> nn.Parameter:
