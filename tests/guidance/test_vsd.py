@@ -23,6 +23,10 @@ def test_published_value_and_equality_with_sds_for_a_single_thing(standard, laws
     same = vsd(point(0.5), standard, collapsed, Y, Y, *where).gradient
     torch.testing.assert_close(same, sds(point(0.5), standard, Y, *where, scale=7.5).gradient)
     assert same.item() == pytest.approx(-2.3371116, abs=6e-8)
+    # A share of it lies on the line between the two, and all of it is `sds`.
+    for share in (0.25, 1.0):
+        mixed = vsd(point(0.5), standard, student, Y, Y, *where, sds_share=share).gradient
+        torch.testing.assert_close(mixed, torch.lerp(push.gradient, same, share))
 
 
 def test_nothing_moves_once_the_particles_have_the_wanted_law(standard, point, time):

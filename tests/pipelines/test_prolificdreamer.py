@@ -63,7 +63,7 @@ def test_the_published_numbers():
     assert (paper.loop.resolution(4999), paper.loop.resolution(5000), paper.resolution) == (64, 512, 512)
     assert (paper.loop.penalties.entropy(9999), paper.loop.penalties.entropy(10_000)) == (0.0, 1000.0)
     assert paper.sculpting.shows_normals and paper.sculpting.color_rate is None and paper.painting.shape_rate is None
-    assert paper.student_rate == 1e-4
+    assert (paper.student_rate, paper.sds_share) == (1e-4, 0.0)
     for wrong in ({"particles": 0}, {"fields": prolificdreamer.Stage(0, 7.5)}):
         with pytest.raises(BadInput, match="expected"):
             replace(paper, **wrong)

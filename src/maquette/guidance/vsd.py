@@ -29,18 +29,21 @@ def vsd(
     *,
     scale: float = 7.5,
     weighting: Weighting = "variance",
+    sds_share: float = 0.0,
 ) -> Distillation:
     """G = w(t) (eps_hat(z_t, y_view) - eps_student(z_t, y, camera)); no classifier-free guidance on the student.
 
     The paper says the view to the prior only; the student has its cameras and the plain prompt. Where the student knows
     that there is one rendering and nothing else, its eps is `noise`, and this is `sds`. Nothing flows to the student.
+    With an `sds_share` of s, (1 - s) eps_student + s noise stands in its place: a small student lags, and then only the
+    noise knows where the rendering is.
     """
     alpha_bar = alpha_bar_at(prior.alphas_cumprod, t)
     with torch.no_grad():
         z = add_noise(latents, noise, alpha_bar)
         eps = guided_eps(prior, z, t, wordings, camera, scale)
         own = conditional_eps(student, z, t, student_wordings, camera)
-        gradient = weight_of(weighting, alpha_bar) * (eps - own)
+        gradient = weight_of(weighting, alpha_bar) * (eps - torch.lerp(own, noise, sds_share))
         clean = x0_from_eps(z, eps, alpha_bar)
     return pull(latents, gradient, clean=clean, t=t)
 
