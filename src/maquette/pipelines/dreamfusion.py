@@ -75,20 +75,19 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    iterations=250,
+    iterations=180,
     view_words=False,
-    guidance=5.0,
-    times=(0.02, 0.98, 0.5),
+    guidance=4.0,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
         activation="softplus", blob=3.0,
     ),
     learned_background=False,
     loop=Loop(
-        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Steps((48, 64), (150,)), samples=64,
-        rates=Rates(Exponential(2e-2, 2e-3, 250), Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
-        light=Light(unlit_steps=100, textureless=0.1), pace=Pace(50, 50),
+        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
+        rates=Rates(Exponential(2e-2, 2e-3, 180), Exponential(5e-3, 1e-3, 180)),
+        penalties=Penalties(Linear(0.1, 1.0, 150), Constant(0.0), Steps((0.0, 100.0), (120,))),
+        light=Light(unlit_steps=100, textureless=0.1), pace=Pace(45, 45),
     ),
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, no words for sides, white behind, a low guidance scale, a coarse grid

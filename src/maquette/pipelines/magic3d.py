@@ -94,8 +94,8 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    coarse=Stage(250, (0.02, 0.98, 0.5), "variance", guidance=5.0),
-    fine=Stage(150, (0.02, 0.5, 0.3), "variance", guidance=4.0),
+    coarse=Stage(180, (0.02, 0.98, 0.98), "variance", guidance=4.0),
+    fine=Stage(100, (0.02, 0.5, 0.3), "variance", guidance=4.0),
     view_words=False,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
@@ -104,14 +104,14 @@ DEFAULT = Config(
     learned_background=False,
     loop=Loop(
         cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
-        rates=Rates(table=Exponential(2e-2, 2e-3, 250), networks=Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
-        light=Light(unlit_steps=100, textureless=0.1, is_soft=True, around="axis"), pace=Pace(50, 50),
+        rates=Rates(table=Exponential(2e-2, 2e-3, 180), networks=Exponential(5e-3, 1e-3, 180)),
+        penalties=Penalties(Linear(0.1, 1.0, 150), Constant(0.0), Steps((0.0, 100.0), (120,))),
+        light=Light(unlit_steps=100, textureless=0.1, is_soft=True, around="axis"), pace=Pace(45, 45),
     ),
     cells=48,
     surface=SurfaceLoop(
-        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=128, shape_rate=Exponential(3e-2, 3e-3, 150),
-        color_rate=Exponential(5e-3, 1e-3, 150), smooth_normals=20.0, sign_changes=1.0, light=None, pace=Pace(50, 50),
+        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=128, shape_rate=Exponential(3e-2, 3e-3, 100),
+        color_rate=Exponential(5e-3, 1e-3, 100), smooth_normals=20.0, sign_changes=1.0, light=None, pace=Pace(50, 50),
     ),
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, no words for sides, white behind, a low guidance scale."""
