@@ -22,6 +22,8 @@ _HOME = {
     "load_mesh_obj": "meshes",
     "contact_sheet": "sheet",
     "load_ply": "ply",
+    "load_points": "points",
+    "save_points": "points",
     "save_ply": "ply",
     "load_splats": "splats",
     "save_splats": "splats",
