@@ -1,7 +1,8 @@
 """One file for each pocket model: a frozen `Config` and `main(config)`.
 
 The order to run them from nothing: views, autoencoder, latents, denoiser, encoder (twice: guide and judge), elevation.
-gaussian_vae draws its own views and needs the encoder only; point_encoder needs nothing but the assets.
+gaussian_vae draws its own views and needs the encoder only; point_flow needs gaussian_vae and the words of the
+denoiser; point_encoder needs nothing but the assets.
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ RECIPES = (
     "elevation",
     "vocabulary",
     "gaussian_vae",
+    "point_flow",
     "point_encoder",
 )
 
