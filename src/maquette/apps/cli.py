@@ -35,6 +35,10 @@ def generate(
     seed: int = 0,
     best_of: int = 1,
     script: Path | None = None,
+    weights: Path | None = None,
+    points: Path | None = None,
+    shape_seed: int | None = None,
+    look_seed: int | None = None,
     out: Path | None = None,
     session: Path | None = None,
     device: str | None = None,
@@ -56,6 +60,10 @@ def generate(
         seed: The same seed makes the same asset.
         best_of: Make so many, with this seed and those after it, and keep the one most like the words.
         script: Edits on the way: a JSON list, each with its step; for the pipeline interactive3d.
+        weights: For gaussian-anything: the folder of its networks.
+        points: For gaussian-anything: a .ply file whose points are the shape; the words say its look.
+        shape_seed: For gaussian-anything: the seed of the points, if not --seed.
+        look_seed: For gaussian-anything: the seed of everything but the points, if not --seed.
         out: The folder for the files; out/NAME-OF-THE-THING if left out.
         session: Begin an edit session of the asset in this folder too, for `maquette edit`.
         device: cpu or cuda; the best one present if left out.
@@ -68,6 +76,8 @@ def generate(
     check_seed(seed)
     if image is not None and not image.is_file():
         raise BadInput(f"there is no picture {image}", "check the path")
+    if points is not None and not points.is_file():
+        raise BadInput(f"there is no file {points}", "check the path")
     from maquette.apps.prior import Source
     from maquette.core.files import prepare_folder
 
@@ -80,6 +90,10 @@ def generate(
 
         check_vacant(session)
     values = {"quality": quality, **_parsed(overrides)}
+    own = {"weights": weights, "cloud": points, "shape_seed": shape_seed, "look_seed": look_seed}
+    values |= {
+        name: str(value) if isinstance(value, Path) else value for name, value in own.items() if value is not None
+    }
     prepare_folder(folder)
     from maquette.apps.follow import follow
     from maquette.apps.generate import generate_to_folder

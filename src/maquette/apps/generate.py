@@ -33,6 +33,8 @@ TURNTABLE_FRAMES, TURNTABLE_SIZE = 48, 256
 FROM_PICTURES = ("im3d",)
 CHOOSING = ("interactive3d",)
 """Pipelines that choose among first samples of words by an encoder."""
+OF_POINTS = "gaussian-anything"
+"""The pipeline that has weights of its own, and is done too soon to keep a state."""
 MESH_VIEWS = 16
 """Cameras that color the mesh of a cloud that was not fitted to a turntable."""
 
@@ -140,6 +142,8 @@ def make(
         raise Unsupported(f"{pipeline} makes things from words alone", "leave the picture out, or choose im3d")
     if not prompt and image is None:
         check_prompt(prompt or "")
+    if pipeline == OF_POINTS and source.name != "pocket":
+        raise Unsupported(f"{pipeline} has weights of its own, and asks no other prior", "give --weights FOLDER")
     family = source.family()
     config = configured(overrides, pipeline, is_image_prior=not family.is_multiview)
     clock = _Clock()
@@ -162,22 +166,28 @@ def make(
 
     target = pick_device(device)
     yield Progress("load", 0, 1)
-    views = load_prior(
-        source.name, revision=source.revision, is_offline=source.is_offline, device=target,
-        dtype=None if source.dtype is None else getattr(torch, source.dtype),
-    )  # fmt: skip
-    options = _pictured(picture, target) if pipeline in FROM_PICTURES else edits
+    dtype = None if source.dtype is None else getattr(torch, source.dtype)
+    if pipeline == OF_POINTS:
+        from maquette.priors.point_latent import load_point_latent
+
+        options = {"cloud": None if config.cloud is None else io.load_points(config.cloud)}
+        views = load_point_latent(config.weights, device=target, dtype=dtype)
+    else:
+        views = load_prior(
+            source.name, revision=source.revision, is_offline=source.is_offline, device=target, dtype=dtype
+        )
+        options = _pictured(picture, target) if pipeline in FROM_PICTURES else edits
+        options = options | {"checkpoint": None if out is None else _state(out, source)}
     if pipeline in CHOOSING:
         from maquette.priors.encoders import load_encoder
 
         options = options | {"encoder": load_encoder(device=target)}
     yield Progress("load", 1, 1)
+    loaded = views.described if pipeline == OF_POINTS else described(views)
     if source.name != "pocket":
-        yield Notice(f"loaded {source.name}: {described(views)}")
+        yield Notice(f"loaded {source.name}: {loaded}")
     clock.stop("load")
-    for event in importlib.import_module(PIPELINES[pipeline]).run(
-        config, views, prompt=said, seed=seed, checkpoint=None if out is None else _state(out, source), **options
-    ):
+    for event in importlib.import_module(PIPELINES[pipeline]).run(config, views, prompt=said, seed=seed, **options):
         if isinstance(event, Result):
             made, report = event.asset, event.report
         else:
@@ -193,11 +203,14 @@ def make(
     clock.stop("mesh")
     report = report | depends_on(prompt, image, pipeline, source, seed, config, script) | {
         "understood": words.understood if words else None, "commit": commit_of(source.name, source.revision),
-        "loaded": described(views), "device": str(target), "faces": len(mesh.faces),
+        "loaded": loaded, "device": str(target), "faces": len(mesh.faces),
     }  # fmt: skip
     if out is not None:
         yield Progress("files", 0, 1)
         _write(out, cloud, mesh, fitted if cloud is made else None)
+        if pipeline == OF_POINTS:
+            io.save_points(out / "points.ply", made.points)
+            io.save_surfels(out / "surfels.ply", made.surfels)
         yield Progress("files", 1, 1)
         clock.stop("files")
     report["seconds"] = {"total": clock.total, **clock.stages, **report["seconds"]}
@@ -205,9 +218,10 @@ def make(
     if out is not None:
         with atomic_write(out / "run.json", "w") as file:
             file.write(json.dumps(report, indent=2, default=str) + "\n")
-        for state in (out / ".state").iterdir():
-            state.unlink()
-        (out / ".state").rmdir()
+        if pipeline != OF_POINTS:
+            for state in (out / ".state").iterdir():
+                state.unlink()
+            (out / ".state").rmdir()
     yield Result(Asset(cloud, mesh, report), report)
 
 

@@ -10,6 +10,8 @@ from maquette.render import render_field
 from maquette.render.field import Field
 from maquette.representations import GaussianCloud, Mesh, clean_mesh, field_to_mesh, gaussians_to_mesh, texture
 from maquette.representations.discs import mesh_to_gaussians
+from maquette.representations.point_latent import PointLatent
+from maquette.representations.surfels import gaussians_from_surfels
 from maquette.training.gaussians_to_field import Distilled
 from maquette.training.surface_descent import Painted
 
@@ -17,12 +19,14 @@ TEXTURE_SIZE = 512
 DISCS = 40_000
 
 
-def shapes_of(made: GaussianCloud | Distilled | Painted, views: Camera) -> tuple[GaussianCloud, Mesh]:
+def shapes_of(made: GaussianCloud | PointLatent | Distilled | Painted, views: Camera) -> tuple[GaussianCloud, Mesh]:
     """Both shapes of an asset; `views` are cameras from which it is known to look right.
 
     The mesh of a field is where its density has the silhouettes that it shows; a surface is cleaned, and its field
     paints it anew. Gaussians of fields and surfaces are discs on the mesh. Raises BadInput if there is no surface.
     """
+    if isinstance(made, PointLatent):
+        made = gaussians_from_surfels(made.surfels)
     if isinstance(made, GaussianCloud):
         return made, gaussians_to_mesh(made, views=views)
     if isinstance(made, Distilled):

@@ -11,6 +11,7 @@ PIPELINES = {
     "dreamfusion": "maquette.pipelines.dreamfusion",
     "magic3d": "maquette.pipelines.magic3d",
     "prolificdreamer": "maquette.pipelines.prolificdreamer",
+    "gaussian-anything": "maquette.pipelines.gaussian_anything",
 }
 """Name -> module; the module has `Config`, the presets `PAPER`, `DEFAULT` and `TINY`, and `run`. Imported on use."""
 
