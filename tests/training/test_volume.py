@@ -86,6 +86,8 @@ def test_penalties_in_numbers():
     assert penalty(Penalties(**only | {"entropy": Constant(1.0)}), seen, 0).item() == pytest.approx(
         (2 * low + 2 * math.log(2)) / 4, rel=1e-5
     )
+    emptied = penalty(Penalties(**only | {"emptiness": Constant(3.0)}), seen, 0).item()
+    assert emptied == pytest.approx(3 * (2 * math.log(6) + math.log(11)) / 4)
     weighted = Penalties(**only | {"orientation": Constant(10.0)})
     assert penalty(weighted, seen, 0).item() == 0
     assert penalty(weighted, seen._replace(turned_away=away), 0).item() == pytest.approx(10 * 0.9 / 3)

@@ -9,7 +9,9 @@ PIPELINES = {
     "gaussiandreamer": "maquette.pipelines.gaussiandreamer",
     "gsgen": "maquette.pipelines.gsgen",
     "dreamfusion": "maquette.pipelines.dreamfusion",
+    "sjc": "maquette.pipelines.sjc",
     "magic3d": "maquette.pipelines.magic3d",
+    "fantasia3d": "maquette.pipelines.fantasia3d",
     "prolificdreamer": "maquette.pipelines.prolificdreamer",
     "gaussian-anything": "maquette.pipelines.gaussian_anything",
 }

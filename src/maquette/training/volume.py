@@ -43,6 +43,9 @@ class Penalties:
     """Of coverage, the mean of sqrt(alpha^2 + 0.01) (DreamFusion)."""
     entropy: Rate = field(default_factory=lambda: Constant(0.0))
     """Of coverage that is neither 0 nor 1."""
+    emptiness: Rate = field(default_factory=lambda: Constant(0.0))
+    """Of coverage, the mean of log(1 + 10 alpha), which presses hardest on what is faint (as Score Jacobian Chaining,
+    which asks it of the samples of rays)."""
 
 
 class Volume(nn.Module):
@@ -144,6 +147,8 @@ def penalty(penalties: Penalties, seen: Seen, step: int) -> Float[Tensor, ""]:
     if penalties.entropy(step) > 0:
         p = alpha.clamp(1e-3, 1 - 1e-3)
         total = total - penalties.entropy(step) * (p * p.log() + (1 - p) * (1 - p).log()).mean()
+    if penalties.emptiness(step) > 0:
+        total = total + penalties.emptiness(step) * torch.log1p(10 * alpha).mean()
     if seen.turned_away is not None:
         hit = (alpha > 0).sum().clamp(min=1)
         total = total + penalties.orientation(step) * seen.turned_away.sum() / hit
