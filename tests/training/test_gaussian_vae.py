@@ -65,6 +65,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path):
         train(config, stopped, 10)
     state = torch.load(tmp_path / "cut" / "state.pt", weights_only=True)
     assert 0 < state["step"] < 4 and state["model"]["steps"] == state["step"]  # it knows when the distortion begins
+    GaussianVae.from_pretrained(tmp_path / "cut" / "model", low_cpu_mem_usage=False)  # and a stopped run leaves a model
     again = train(config, procedural_mesh, 10)
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)

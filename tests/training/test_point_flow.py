@@ -50,6 +50,7 @@ def test_it_learns_from_data_of_unit_spread(config, part):
     train(config, _stick, 5)
     row = json.loads((config.out / part / "log.jsonl").read_text().splitlines()[-1])
     assert {"noisy", "clean"} <= set(row)
+    assert (config.out / part / "sheet.png").stat().st_size > 1000
     loaded = PointFlow.from_pretrained(config.out / "model" / part, low_cpu_mem_usage=False)
     draw = torch.Generator().manual_seed(0)
     errors = []

@@ -136,11 +136,11 @@ def train(config: Config, load: Load, count: int) -> GaussianVae:
         total = sum(scales[name] * term for name, term in terms.items() if name in scales)
         return total, {name: term.item() for name, term in terms.items()}
 
-    averaged = fit(
-        trainee, loss, config.out, config.loop, sheet=lambda net, path: draw_sheet(config, net.vae, load, path)
-    )
-    averaged.vae.to("cpu").save_pretrained(config.out / "model")
-    return averaged.vae
+    def show(net: Trainee, path: Path) -> None:
+        net.vae.save_pretrained(config.out / "model")  # with every state, so that a stopped run leaves one
+        draw_sheet(config, net.vae, load, path)
+
+    return fit(trainee, loss, config.out, config.loop, sheet=show).vae.to("cpu")
 
 
 def draw_batch(config: Config, load: Load, count: int, generator: torch.Generator) -> list[Posed]:

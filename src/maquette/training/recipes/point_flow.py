@@ -2,7 +2,7 @@
 
 Flow matching on the GVP path with a uniform time and the velocity as target (GaussianAnything, arXiv 2411.08033, B.2).
 Both parts learn from latents of the encoder and not from one another, so their order does not matter. The latents are
-made on the first run. With both parts trained, `out/model` is what `maquette generate --weights` takes.
+made on the first run. When both parts have been trained, `out/model` is what `maquette generate --weights` takes.
 """
 
 import shutil
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maquette.core.camera import orbit
 from maquette.core.errors import BadInput
 from maquette.core.files import atomic_write
 from maquette.data.posed import PosedSizes, draw_posed
@@ -24,9 +25,16 @@ from maquette.diffusion.flow import gvp
 from maquette.models.gaussian_vae import GaussianVae, Posterior
 from maquette.models.point_flow import PointFlow
 from maquette.priors.multiview import POCKET, embed_text, quiet_loading
+from maquette.priors.point_latent import sample_flow
+from maquette.render import render_gaussians
+from maquette.render.surfels import render_surfels
+from maquette.representations.gaussians import from_points
 from maquette.training.loop import LoopConfig, fit
 
 Load = Callable[[int], CaptionedMesh]
+SHOWN = 6
+"""Objects on the sheet."""
+VIEW, WHITE = orbit(torch.tensor([30.0]), torch.tensor([20.0]), size=96), torch.ones(3)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def train(config: Config, load: Load, count: int) -> PointFlow:
     with quiet_loading():
         text_encoder = CLIPTextModel.from_pretrained(config.words / "text_encoder", dtype=torch.float32)
     device = config.loop.device
-    text_encoder.eval().requires_grad_(False).to(device)
+    text_encoder = text_encoder.eval().requires_grad_(False).to(device)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(config.words / "tokenizer")
     captions = [load(number).captions for number in range(count)]
     torch.manual_seed(config.loop.seed)
@@ -90,12 +98,12 @@ def train(config: Config, load: Load, count: int) -> PointFlow:
         rows = torch.randint(len(latents["points"]), (config.batch,), generator=generator)
         draw = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         objects = (rows // config.draws).tolist()
-        told = [captions[number][draw.integers(len(captions[number]))] for number in objects]
+        said = [captions[number][draw.integers(len(captions[number]))] for number in objects]
         is_told = torch.rand(len(rows), generator=generator) >= config.drop_text
         points, data = latents["points"][rows], latents["points"][rows]
         if config.part == "features":
             data = Posterior(latents["mean"][rows], latents["log_variance"][rows]).sample(generator)
-        text, mask = embed_text(text_encoder, tokenizer, told)
+        text, mask = embed_text(text_encoder, tokenizer, said)
         text = text * is_told.to(text)[:, None, None]
         t = torch.rand(len(rows), generator=generator)
         noise = torch.randn(data.shape, generator=generator)
@@ -105,13 +113,19 @@ def train(config: Config, load: Load, count: int) -> PointFlow:
         is_late = (t > 0.5).to(error)  # the noisier half decides what a set is, the other one its details
         return error.mean(), {"noisy": _mean(error, is_late), "clean": _mean(error, 1 - is_late)}
 
-    averaged = fit(model, loss, config.out / config.part, config.loop).to("cpu")
-    folder = config.out / "model"
-    averaged.save_pretrained(folder / config.part)
-    for source in (config.vae, config.words / "text_encoder", config.words / "tokenizer"):
-        name = "vae" if source == config.vae else source.name
-        shutil.copytree(source, folder / name, dirs_exist_ok=True)
-    return averaged
+    vae = GaussianVae.from_pretrained(config.vae, low_cpu_mem_usage=False).eval().to(device)
+    shown = torch.arange(min(SHOWN, count)) * config.draws
+    some = {name: tensor[shown] for name, tensor in latents.items()}
+    told = embed_text(text_encoder, tokenizer, [captions[row // config.draws][0] for row in shown.tolist()])
+
+    def show(net: PointFlow, path: Path) -> None:
+        net.save_pretrained(config.out / "model" / config.part)  # with every state, so that a stopped run leaves one
+        draw_sheet(net, vae, some, told, path)
+
+    sources = {"vae": config.vae, **{name: config.words / name for name in ("text_encoder", "tokenizer")}}
+    for name, source in sources.items():
+        shutil.copytree(source, config.out / "model" / name, dirs_exist_ok=True)
+    return fit(model, loss, config.out / config.part, config.loop, sheet=show).to("cpu")
 
 
 def read_latents(config: Config, load: Load, count: int) -> dict[str, Tensor]:
@@ -165,6 +179,31 @@ def build(config: Config, latents: dict[str, Tensor], text_width: int) -> PointF
         channels=len(mean), width=config.width, depth=config.depth, heads=max(config.width // 64, 1),
         text_width=text_width, on_points=config.part == "features", mean=mean.tolist(), std=std.tolist(),
     )  # fmt: skip
+
+
+@torch.no_grad()
+def draw_sheet(
+    flow: PointFlow, vae: GaussianVae, latents: dict[str, Tensor], told: tuple[Tensor, Tensor], path: Path
+) -> None:
+    """Latents, a column each: as the encoder has them, and below as the flow makes them from their words."""
+    from PIL import Image
+
+    points, device = latents["points"], vae.device
+    is_look = flow.position is not None
+    noise = torch.randn(*points.shape[:2], flow.config.channels, generator=torch.Generator().manual_seed(0))
+    where = points.to(device) if is_look else None
+    made, _ = sample_flow(flow, noise.to(device), *told, points=where, guidance=2.0, steps=8)
+    rows = []
+    for data in (latents["mean"] if is_look else points, made):
+        if is_look:
+            level = vae.decode(points.to(device), data.to(device))[-1]
+            seen = [render_surfels(level.cloud(i).to("cpu"), VIEW, background=WHITE) for i in range(len(points))]
+        else:
+            clouds = [from_points(cloud, (0.5 + cloud).clamp(0, 1), opacity=0.9) for cloud in data.cpu()]
+            seen = [render_gaussians(cloud, VIEW, background=WHITE) for cloud in clouds]
+        rows.append(torch.cat([rendering.color[0] for rendering in seen], dim=1))
+    sheet = torch.cat(rows).clamp(0, 1)
+    Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
