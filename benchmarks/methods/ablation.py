@@ -180,7 +180,7 @@ def main() -> None:
     given = parser.parse_args()
 
     from maquette.apps.evaluate import weights_hash
-    from maquette.apps.generate import configured
+    from maquette.apps.make import configured
     from maquette.apps.prompt_file import read_prompts
     from maquette.priors.encoders import load_encoder, load_judge
     from maquette.priors.multiview import load_multiview

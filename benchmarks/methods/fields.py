@@ -27,7 +27,7 @@ from torch import Tensor
 from maquette import __version__
 from maquette.apps.convert import load
 from maquette.apps.evaluate import weights_hash
-from maquette.apps.generate import configured
+from maquette.apps.make import configured
 from maquette.apps.prompt_file import read_prompts
 from maquette.core import Streams, prepare_folder, turntable
 from maquette.core.files import atomic_write

@@ -25,7 +25,7 @@ import torch
 
 from maquette import __version__
 from maquette.apps.follow import follow
-from maquette.apps.generate import configured, make
+from maquette.apps.make import configured, make
 from maquette.core import Event, Result, prepare_folder, turntable
 from maquette.core.files import atomic_write
 from maquette.edit import Paste, Regenerate, Session, Sources, from_json

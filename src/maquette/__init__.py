@@ -12,7 +12,7 @@ from maquette.core.lazy import lazy_door
 __version__ = "0.1.0"
 
 _HOME = {
-    "Asset": "apps.generate",
+    "Asset": "apps.make",
     "generate": "apps.generate",
     "load": "apps.convert",
     "save": "apps.convert",
@@ -40,7 +40,8 @@ __getattr__, __dir__ = lazy_door(__name__, {name: f"maquette.{module}" for name,
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, which cannot see through a lazy door
     from maquette.apps.convert import load, save
-    from maquette.apps.generate import Asset, generate
+    from maquette.apps.generate import generate
+    from maquette.apps.make import Asset
     from maquette.core.camera import Camera, look_at, orbit, sample_orbit, turntable
     from maquette.core.errors import BadInput, MaquetteError, MissingExtra, NonFinite, Unsupported
     from maquette.core.event import Event

@@ -9,7 +9,8 @@ from PIL import Image
 
 import maquette
 from maquette.apps.cli import run
-from maquette.apps.generate import configured, generate_to_folder
+from maquette.apps.generate import generate_to_folder
+from maquette.apps.make import configured
 from maquette.core import BadInput, Notice, Result, Unsupported
 from maquette.edit import Session
 from maquette.representations.gaussians import state_hash

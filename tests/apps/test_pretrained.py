@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from maquette.apps.cli import run
-from maquette.apps.generate import configured, generate_to_folder
+from maquette.apps.generate import generate_to_folder
+from maquette.apps.make import configured
 from maquette.apps.prior import PRECISIONS, Source
 from maquette.core import BadInput, Notice, Unsupported
 from maquette.pipelines import ge3d, lucid

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette import io
-from maquette.apps.generate import Asset, configured, depends_on, make, subject
+from maquette.apps.make import Asset, configured, depends_on, make, subject
 from maquette.apps.prior import Source
 from maquette.core import BadInput, Event, Notice, Progress, Result, turntable
 from maquette.core.files import atomic_write, prepare_folder
