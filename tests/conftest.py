@@ -17,11 +17,11 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 class CompiledByNumba(MetaPathFinder):
     """Lets what numba compiles pass unwrapped: a wrapped function is not one that it can read.
 
-    That is the inside of every kernel except its specification; the doors of the kernels are checked.
+    That is the inside of every kernel except its specification, and what kernels share; their doors are checked.
     """
 
     def find_spec(self, fullname, path=None, target=None):
-        if not fullname.startswith("maquette.kernels.") or fullname.endswith(".reference"):
+        if not fullname.startswith(("maquette.kernels.", "maquette.core.splat.")) or fullname.endswith(".reference"):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         return spec if spec is not None and spec.submodule_search_locations is None else None

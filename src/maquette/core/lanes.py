@@ -52,6 +52,11 @@ def compiled(function: Callable) -> Callable:
         return njit(nogil=True, error_model="numpy")(function)
 
 
+def inlined(function: Callable) -> Callable:
+    """Compile as a part of whatever calls it: for small pieces in hot loops, which LLVM may leave as calls."""
+    return njit(inline="always", error_model="numpy")(function)
+
+
 def _vector(context, builder, kind, value):
     """Any number as sixteen copies, Lanes as they are."""
     if kind is LANES:

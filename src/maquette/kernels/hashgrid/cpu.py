@@ -4,22 +4,18 @@ Forward, a job is a block of points. Backward, a job is a level: levels share no
 up a level's points in their order, so threads neither race nor change a byte.
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from maquette.core.errors import Unsupported
+from maquette.core.workers import deal
 from maquette.kernels.hashgrid.reference import PRIMES, GridShape
 
 BLOCK = 1024
 """Points of a job: their codes and one level of the table stay in the cache of a core."""
 _X, _Y, _Z = (np.int64(prime) for prime in PRIMES)
-_pool: ThreadPoolExecutor | None = None
 
 
 def encode(points: Tensor, table: Tensor, shape: GridShape) -> Tensor:
@@ -39,7 +35,7 @@ class _Encode(torch.autograd.Function):
         ctx.shape = shape
         ctx.save_for_backward(points, table)
         codes = torch.empty(len(points), shape.width)
-        _spread(forward_block, _blocks(points), points.numpy(), table.numpy(), *_levels(shape), codes.numpy())
+        deal(forward_block, _blocks(points), points.numpy(), table.numpy(), *_levels(shape), codes.numpy())
         return codes
 
     @staticmethod
@@ -50,10 +46,10 @@ class _Encode(torch.autograd.Function):
         d_points = d_table = None
         if ctx.needs_input_grad[0]:
             d_points = torch.zeros_like(points)
-            _spread(points_block, _blocks(points), *given, d_points.numpy())
+            deal(points_block, _blocks(points), *given, d_points.numpy())
         if ctx.needs_input_grad[1]:
             d_table = torch.zeros_like(table)
-            _spread(table_level, ctx.shape.levels, *given, d_table.numpy())
+            deal(table_level, ctx.shape.levels, *given, d_table.numpy())
         return d_points, d_table, None
 
 
@@ -66,25 +62,6 @@ def _levels(shape: GridShape) -> tuple[np.ndarray, np.ndarray]:
     masks = [(1 << shape.log2_entries) - 1 if shape.is_hashed(level) else 0 for level in range(shape.levels)]
     rows = list(zip(shape.resolutions, shape.offsets[:-1], masks, strict=True))
     return np.array(shape.scales, np.float32), np.array(rows, np.int64)
-
-
-def _spread(kernel: Callable, jobs: int, *args: object) -> None:
-    """Run `kernel(job, *args)` for every job in as many threads as torch uses. The kernel lets go of the lock."""
-    global _pool
-    queue = iter(range(jobs))  # its next() is atomic, so it deals out the jobs
-
-    def work() -> None:
-        for job in queue:
-            kernel(job, *args)
-
-    helpers = min(torch.get_num_threads(), jobs) - 1
-    if helpers > 0 and _pool is None:
-        _pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="hashgrid")
-    running = [_pool.submit(work) for _ in range(helpers)]
-    work()
-    for future in running:
-        if not future.cancel():  # on a busy machine a helper may not have started, and now nothing is left for it
-            future.result()
 
 
 @numba.njit(inline="always")

@@ -1,18 +1,15 @@
 """Drawing surfels (2D Gaussians): one function, three backends that agree. Tensors only; no clouds, no optimisers."""
 
-import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core.errors import BadInput, NonFinite
+from maquette.core.errors import BadInput
+from maquette.core.splat import Backend, cameras_like, check_parameters, chosen
 
 __all__ = ["Rasterized", "rasterize"]
-
-Backend = Literal["auto", "reference", "cpu", "cuda"]
 
 
 class Rasterized(NamedTuple):
@@ -66,19 +63,9 @@ def rasterize(
         raise BadInput(
             f"scales have shape {tuple(scales.shape)}; expected (surfels, 2)", "surfels are flat: give two of the three"
         )
-    kinds = {(tensor.device, tensor.dtype) for tensor in given.values()}
-    if len(kinds) > 1:
-        raise BadInput(f"parameters mix devices or types: {sorted(map(str, kinds))}", "move all of them with .to(...)")
-    if not math.isfinite(sum(map(_total, given.values()))):  # one quick pass; only then look for the culprit
-        for name, tensor in given.items():
-            if not torch.isfinite(tensor).all():
-                raise NonFinite(f"{name} holds NaN or infinity; expected finite numbers", "lower the learning rate")
-    if backend == "auto":
-        backend = "cuda" if means.is_cuda else "reference" if means.dtype == torch.float64 else "cpu"
-    if background.ndim == 1:
-        background = background.expand(len(camera_from_world), 3)
-    camera = (camera_from_world, focal_px, center_px, background)
-    camera = tuple(tensor.to(device=means.device, dtype=means.dtype) for tensor in camera)
+    check_parameters(given)
+    backend = chosen(backend, means)
+    camera = cameras_like(means, camera_from_world, focal_px, center_px, background)
     if backend == "reference":
         return _reference(tuple(given.values()), camera, height, width)
     if backend == "cuda":
@@ -86,12 +73,6 @@ def rasterize(
     else:
         from maquette.kernels.splat2d import cpu as twin
     return twin.rasterize(*given.values(), *camera, height, width)
-
-
-def _total(tensor: Tensor) -> float:
-    """The sum, on the CPU by numpy: waking torch's threads for it costs far more where a machine has other work."""
-    with np.errstate(all="ignore"):
-        return float(tensor.detach().sum() if tensor.is_cuda else tensor.detach().numpy().sum())
 
 
 def _reference(surfels: tuple[Tensor, ...], camera: tuple[Tensor, ...], height: int, width: int) -> Rasterized:

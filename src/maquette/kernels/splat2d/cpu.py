@@ -1,13 +1,13 @@
 """The fast twin on the CPU: Numba kernels behind one autograd function. float32 only; same input, same bytes."""
 
-import threading
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.errors import Unsupported
 from maquette.core.lanes import WIDTH
+from maquette.core.splat import check_for_cpu
+from maquette.core.splat.columns import ROW, jobs
+from maquette.core.splat.tiles import partials_for
 from maquette.core.workers import flat, spread
 from maquette.kernels.splat2d import Rasterized, cpu_blend, cpu_project, cpu_tiles
 
@@ -17,12 +17,7 @@ def rasterize(
     camera_from_world: Tensor, focal_px: Tensor, center_px: Tensor, background: Tensor, height: int, width: int,
 ) -> Rasterized:  # fmt: skip
     """See `maquette.kernels.splat2d.rasterize`, which checks and fills in the arguments."""
-    if means.dtype != torch.float32 or means.is_cuda:
-        raise Unsupported(
-            f"the cpu backend got {means.dtype} on {means.device}", "backend='reference' takes any float type"
-        )
-    if any(tensor.requires_grad for tensor in (camera_from_world, focal_px, center_px, background)):
-        raise Unsupported("the cpu backend has no gradients of cameras and backgrounds", "use backend='reference'")
+    check_for_cpu(means, camera_from_world, focal_px, center_px, background)
     pose = camera_from_world
     cameras = torch.cat([pose[:, :3, :3].flatten(1), pose[:, :3, 3], focal_px, center_px], dim=1).contiguous()
     return Rasterized(
@@ -40,10 +35,10 @@ class _Splat(torch.autograd.Function):
         with np.errstate(divide="ignore"):  # numpy rather than torch, which wakes all threads for this
             log2_opacities = np.log2(flat(opacities))
         padded = -(-n // WIDTH) * WIDTH
-        splats, looks = (torch.empty(views, padded, cpu_project.ROW) for _ in range(2))
+        splats, looks = (torch.empty(views, padded, ROW) for _ in range(2))
         outlines = torch.empty(views, n, 4)
         spread(
-            cpu_project.project, cpu_project.jobs(n), *map(flat, geometry[:3]), log2_opacities, flat(colors),
+            cpu_project.project, jobs(n), *map(flat, geometry[:3]), log2_opacities, flat(colors),
             flat(cameras), flat(splats), flat(looks), flat(outlines),
         )  # fmt: skip
         lists = cpu_tiles.lists(splats, outlines, height, width)
@@ -72,26 +67,14 @@ class _Splat(torch.autograd.Function):
         pairs, tile_first, boxes, slot_first, slot_count = map(flat, ctx.lists)
         splats, looks, state, masks, visited = map(flat, ctx.kept)
         d_images = [np.empty(0, np.float32) if image is None else flat(image) for image in d_images]
-        partials = flat(_room(len(pairs)))
+        partials = flat(partials_for(len(pairs)))
         spread(
             cpu_blend.backward, len(visited), splats, looks, views, height, width, pairs, tile_first,
             flat(background), state, masks, visited, n, boxes, slot_first, *d_images, partials,
         )  # fmt: skip
         grads = [torch.empty_like(tensor) for tensor in geometry] + [torch.empty(ctx.color_shape)]
         spread(
-            cpu_project.project_backward, cpu_project.jobs(n), *map(flat, geometry), flat(cameras),
+            cpu_project.project_backward, jobs(n), *map(flat, geometry), flat(cameras),
             slot_first, slot_count, partials, *map(flat, grads),
         )  # fmt: skip
         return *grads, None, None, None
-
-
-_kept = threading.local()
-
-
-def _room(rows: int) -> Tensor:
-    """Space for partial gradients; up to 64 MiB stay, because fresh pages can cost more than what goes into them."""
-    room = getattr(_kept, "room", None)
-    if room is None or len(room) < rows:
-        room = torch.empty(rows, cpu_project.ROW)
-        _kept.room = room if rows <= 2**20 else None
-    return room[:rows]

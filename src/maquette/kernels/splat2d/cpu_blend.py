@@ -23,68 +23,51 @@ from maquette.core.lanes import (
     take,
     where,
 )
+from maquette.core.splat.blend import (
+    BEHIND,
+    CAP,
+    CUT,
+    D_BLUE,
+    D_DEPTH,
+    D_GREEN,
+    D_RED,
+    STOP,
+    SUM_BLUE,
+    SUM_DEPTH,
+    SUM_GREEN,
+    SUM_RED,
+    THROUGH,
+    add_color,
+    effect_of,
+    over_background,
+    weigh,
+    write_images,
+)
+from maquette.core.splat.columns import ROW
+from maquette.core.splat.tiles import HALF, PIXELS, TILE, aligned, light, nearest_in_blocks, offsets, pixel, slot_of
 from maquette.kernels.splat2d import cpu_project as c
-from maquette.kernels.splat2d.cpu_tiles import PIXELS, TILE
 
-# What the forward pass keeps of a tile, plane by plane. A pixel that has ended carries its transmittance with a minus
-# sign, which no blending can undo. M1 and M2 are the moments of the mapped depth less that of the tile's first splat
-# (smaller numbers, fewer lost digits); WHICH counts the splat of the median from the tile's first.
-THROUGH, SUM_RED, SUM_GREEN, SUM_BLUE, SUM_DEPTH, SUM_NX, SUM_NY, SUM_NZ, M1, M2, WHICH, MEDIAN = (
-    plane * PIXELS for plane in range(12)
-)
+# What the forward pass keeps of a tile besides the sums that all splats have. M1 and M2 are the moments of the mapped
+# depth less that of the tile's first splat (smaller numbers, fewer lost digits); WHICH counts the splat of the median
+# from the tile's first.
+SUM_NX, SUM_NY, SUM_NZ, M1, M2, WHICH, MEDIAN = (plane * PIXELS for plane in range(5, 12))
 STATE = 11 * PIXELS
-# And what the backward pass works on, besides THROUGH and WHICH.
-BEHIND, D_RED, D_GREEN, D_BLUE, D_DEPTH, D_NX, D_NY, D_NZ, D_SQUARE, D_MAPPED = (
-    plane * PIXELS for plane in (*range(1, 10), 11)
-)
-D_ALPHA, D_MEDIAN = 12 * PIXELS, 13 * PIXELS
-CUT, CAP, STOP = np.float32(1 / 255), np.float32(0.99), np.float32(1e-4)
-HALF, SHORT = np.float32(0.5), np.float32(1e-6)
+# And what the backward pass works on, besides WHICH.
+D_NX, D_NY, D_NZ, D_SQUARE, D_MAPPED, D_ALPHA, D_MEDIAN = (plane * PIXELS for plane in (6, 7, 8, 9, 11, 12, 13))
+SHORT = np.float32(1e-6)
 MAPPED = np.float32(0.2 * 100.0 / (100.0 - 0.2))
 """The mapped depth is a constant less this over the depth."""
-
-
-@compiled
-def _aligned(planes):
-    """Room for planes of a tile that starts on a cache line, so that no vector straddles two."""
-    room = np.empty(planes * PIXELS + WIDTH, np.float32)
-    skip = (64 - room.ctypes.data % 64) % 64 // 4
-    return room[skip : skip + planes * PIXELS]
-
-
-@compiled
-def _offsets():
-    """Positions of the 16 pixels in a block, x then y, and of the 16 blocks in a tile."""
-    table = np.empty(4 * WIDTH, np.float32)
-    for k in range(WIDTH):
-        table[k], table[WIDTH + k] = k % 4, k // 4
-        table[2 * WIDTH + k], table[3 * WIDTH + k] = k % 4 * 4, k // 4 * 4
-    return load(table, 0), load(table, 16), load(table, 32), load(table, 48)
-
-
-@compiled
-def _pixel(x, y):
-    """Where pixel (x, y) of a tile lies in a plane: block by block."""
-    return ((y >> 2) * 4 + (x >> 2)) * WIDTH + (y & 3) * 4 + (x & 3)
 
 
 @compiled
 def _touched(splats, looks, row, x, y):
     """Which blocks a splat touches, as bits: those near its outline's inside, and those near its low-pass dot.
 
-    x and y are the offsets of the blocks' first pixels from the projected centre. If the middle of the outline lies
-    outside a block, the least |M d| is on an edge that faces it, so it is enough to slide along the nearest vertical
-    and the nearest horizontal edge.
+    x and y are the offsets of the blocks' first pixels from the projected centre.
     """
     dx, dy = x - splats[row + c.EX], y - looks[row + c.EY]
     p, q, r = splats[row + c.P], splats[row + c.Q], splats[row + c.R]
-    side_x, side_y = smaller(larger(dx, 0.0), dx + 3.0), smaller(larger(dy, 0.0), dy + 3.0)
-    slide_y = smaller(larger(side_x * looks[row + c.DY_DX], dy), dy + 3.0)
-    slide_x = smaller(larger(side_y * looks[row + c.DX_DY], dx), dx + 3.0)
-    s, t = fma(side_x, p, slide_y * q), slide_y * r
-    one = fma(s, s, t * t)
-    s, t = fma(slide_x, p, side_y * q), side_y * r
-    inside = smaller(one, fma(s, s, t * t)) <= np.float32(1.001)
+    inside = nearest_in_blocks(dx, dy, p, q, r, looks[row + c.DX_DY], looks[row + c.DY_DX]) <= np.float32(1.001)
     dx, dy = x - splats[row + c.OX], y - splats[row + c.OY]
     dx, dy = smaller(larger(dx, 0.0), dx + 3.0), smaller(larger(dy, 0.0), dy + 3.0)
     return bits(inside) | bits(
@@ -116,31 +99,25 @@ def forward(
 ):  # fmt: skip
     """Blend every tile front to back; keep per pair the blocks that it changed, per tile how many pairs it took."""
     wide, high = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    padded = splats.size // (views * c.ROW) if views else 0
-    lane_x, lane_y, block_x, block_y = _offsets()
+    padded = splats.size // (views * ROW) if views else 0
+    lane_x, lane_y, block_x, block_y = offsets()
     round_x, round_y = lane_x * c.ROUND, lane_y * c.ROUND
     starts = np.empty(5 * WIDTH, np.float32)
-    work = _aligned(12)
+    work = aligned(12)
     while True:
         job = take(counter)
         if job >= views * wide * high:
             break
         view = job // (wide * high)
         left, upper = job % wide * TILE, job // wide % high * TILE
-        alive = 0
-        for block in range(WIDTH):
-            x, y = lane_x + (left + block % 4 * 4), lane_y + (upper + block // 4 * 4)
-            inside = (x < width) & (y < height)
-            store(work, block * WIDTH, where(inside, 1.0, -1.0))
-            if any_lane(inside):
-                alive |= 1 << block
+        alive = light(work, lane_x, lane_y, left, upper, width, height)
         for at in range(PIXELS, 12 * PIXELS, WIDTH):
             store(work, at, 0.0)
         first = tile_first[job]
         k = first
-        nearest = MAPPED / splats[(view * padded + pairs[k]) * c.ROW + c.DEPTH] if k < tile_first[job + 1] else MAPPED
+        nearest = MAPPED / splats[(view * padded + pairs[k]) * ROW + c.DEPTH] if k < tile_first[job + 1] else MAPPED
         while k < tile_first[job + 1] and alive:
-            row = (view * padded + pairs[k]) * c.ROW
+            row = (view * padded + pairs[k]) * ROW
             x, y = np.float32(left) + HALF - splats[row + c.U], np.float32(upper) + HALF - splats[row + c.V]
             mask = _touched(splats, looks, row, block_x + x, block_y + y) & alive
             place = np.float32(k - first)
@@ -165,22 +142,14 @@ def forward(
                 away_x, away_y = round_x + starts[3 * WIDTH + block], round_y + starts[4 * WIDTH + block]
                 rho = smaller(fma(s, s, t * t), fma(away_x, away_x, away_y * away_y))
                 a = smaller(exp2(opacity - rho), CAP)
-                through = load(work, at + THROUGH)
-                weight = where(is_hit & (a >= CUT), a * through, 0.0)
-                left_over = through - weight
-                ends = left_over < STOP
-                weight = where(ends, 0.0, weight)
-                store(work, at + THROUGH, where(ends, -magnitude(through), left_over))
+                weight, through, left_over, ends = weigh(work, at, a, is_hit & (a >= CUT))
                 is_blended = weight > 0.0
                 if any_lane(is_blended):
                     changed |= 1 << block
                     z = z0 * inverse
                     mapped = fma(below, slope, nearest)
                     moment = weight * mapped
-                    store(work, at + SUM_RED, fma(weight, red, load(work, at + SUM_RED)))
-                    store(work, at + SUM_GREEN, fma(weight, green, load(work, at + SUM_GREEN)))
-                    store(work, at + SUM_BLUE, fma(weight, blue, load(work, at + SUM_BLUE)))
-                    store(work, at + SUM_DEPTH, fma(weight, z, load(work, at + SUM_DEPTH)))
+                    add_color(work, at, weight, red, green, blue, z)
                     store(work, at + SUM_NX, fma(weight, nx, load(work, at + SUM_NX)))
                     store(work, at + SUM_NY, fma(weight, ny, load(work, at + SUM_NY)))
                     store(work, at + SUM_NZ, fma(weight, nz, load(work, at + SUM_NZ)))
@@ -200,25 +169,14 @@ def forward(
         for at in range(0, PIXELS, WIDTH):
             for plane in range(0, STATE, PIXELS):
                 store(state, job * STATE + plane + at, load(work, plane + at))
-            through = magnitude(load(work, at + THROUGH))
-            covered = 1.0 - through
-            is_covered = covered > 0.0
-            store(work, at + THROUGH, covered)
-            store(work, at + SUM_RED, fma(through, back_red, load(work, at + SUM_RED)))
-            store(work, at + SUM_GREEN, fma(through, back_green, load(work, at + SUM_GREEN)))
-            store(work, at + SUM_BLUE, fma(through, back_blue, load(work, at + SUM_BLUE)))
-            store(work, at + SUM_DEPTH, load(work, at + SUM_DEPTH) / where(is_covered, covered, 1.0))
+            covered = over_background(work, at, back_red, back_green, back_blue)
             first_moment = load(work, at + M1)
             store(work, at + M2, larger(covered * load(work, at + M2) - first_moment * first_moment, 0.0))
+        write_images(work, view, left, upper, width, height, color, alpha, depth)
         for y in range(min(TILE, height - upper)):
             to = (view * height + upper + y) * width + left
             for x in range(min(TILE, width - left)):
-                at = _pixel(x, y)
-                color[(to + x) * 3] = work[at + SUM_RED]
-                color[(to + x) * 3 + 1] = work[at + SUM_GREEN]
-                color[(to + x) * 3 + 2] = work[at + SUM_BLUE]
-                alpha[to + x] = work[at + THROUGH]
-                depth[to + x] = work[at + SUM_DEPTH]
+                at = pixel(x, y)
                 median[to + x] = work[at + MEDIAN]
                 normal[(to + x) * 3] = work[at + SUM_NX]
                 normal[(to + x) * 3 + 1] = work[at + SUM_NY]
@@ -232,7 +190,7 @@ def _gather(plane, d_image, channels, channel, work, first, width, rows, columns
     if d_image.size:
         for y in range(rows):
             for x in range(columns):
-                work[plane + _pixel(x, y)] = d_image[(first + y * width + x) * channels + channel]
+                work[plane + pixel(x, y)] = d_image[(first + y * width + x) * channels + channel]
 
 
 @compiled
@@ -242,17 +200,15 @@ def backward(
 ):  # fmt: skip
     """Replay every tile front to back and write for each pair the gradients that `project_backward` sums.
 
-    With w the weight of splat i and f = dL / dw_i, alpha dL/dalpha = w f - (sum of w f behind i) alpha / (1 - alpha).
-    What is behind is the pixel's total, known from the forward pass, less what has been passed. The distortion is
-    A M2 - M1^2 with A = sum w, so its f is M2 + A m^2 - 2 M1 m.
+    See `effect_of`. The distortion is A M2 - M1^2 with A = sum w, so its f is M2 + A m^2 - 2 M1 m.
     """
     wide, high = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    padded = splats.size // (views * c.ROW) if views else 0
-    lane_x, lane_y, block_x, block_y = _offsets()
+    padded = splats.size // (views * ROW) if views else 0
+    lane_x, lane_y, block_x, block_y = offsets()
     round_x, round_y = lane_x * c.ROUND, lane_y * c.ROUND
     starts = np.empty(5 * WIDTH, np.float32)
     zero = lane_x * 0.0
-    work = _aligned(14)
+    work = aligned(14)
     while True:
         job = take(counter)
         if job >= views * wide * high:
@@ -271,18 +227,18 @@ def backward(
         _gather(D_MEDIAN, d_median, 1, 0, work, to, width, rows, columns)
         _gather(D_SQUARE, d_distortion, 1, 0, work, to, width, rows, columns)
         first = tile_first[job]
-        _prepare(work, state, job * STATE, backgrounds, view * 3, lane_x, lane_y, left, upper, width, height)
+        light(work, lane_x, lane_y, left, upper, width, height)
+        _prepare(work, state, job * STATE, backgrounds, view * 3)
         has_pairs = first < tile_first[job + 1]
-        nearest = MAPPED / splats[(view * padded + pairs[first]) * c.ROW + c.DEPTH] if has_pairs else MAPPED
+        nearest = MAPPED / splats[(view * padded + pairs[first]) * ROW + c.DEPTH] if has_pairs else MAPPED
         for k in range(first, tile_first[job + 1]):
             i = view * n + pairs[k]
-            slot = slot_first[i] + (tile_y - boxes[i * 4 + 2]) * (boxes[i * 4 + 1] - boxes[i * 4] + 1)
-            slot += tile_x - boxes[i * 4]
+            slot = slot_of(i, tile_x, tile_y, boxes, slot_first)
             mask = masks[k] if k < first + visited[job] else 0
             if not mask:
-                store(partials, slot * c.ROW, zero)
+                store(partials, slot * ROW, zero)
                 continue
-            row = (view * padded + pairs[k]) * c.ROW
+            row = (view * padded + pairs[k]) * ROW
             x, y = np.float32(left) + HALF - splats[row + c.U], np.float32(upper) + HALF - splats[row + c.V]
             lane_s, lane_t, lane_d = _start(splats, row, block_x, block_y, lane_x, lane_y, x, y, starts)
             opacity, z0 = splats[row + c.LOG2_OPACITY], splats[row + c.DEPTH]
@@ -305,12 +261,7 @@ def backward(
                 rho, dot = fma(s, s, t * t), fma(away_x, away_x, away_y * away_y)
                 raw = exp2(opacity - smaller(rho, dot))
                 a = smaller(raw, CAP)
-                through = load(work, at + THROUGH)
-                weight = where(is_hit & (a >= CUT), a * through, 0.0)
-                left_over = through - weight
-                ends = left_over < STOP
-                weight = where(ends, 0.0, weight)
-                store(work, at + THROUGH, where(ends, -magnitude(through), left_over))
+                weight, through, _, _ = weigh(work, at, a, is_hit & (a >= CUT))
 
                 d_red, d_green, d_blue = load(work, at + D_RED), load(work, at + D_GREEN), load(work, at + D_BLUE)
                 d_nx, d_ny, d_nz = load(work, at + D_NX), load(work, at + D_NY), load(work, at + D_NZ)
@@ -324,11 +275,8 @@ def backward(
                 value = fma(d_red, red, fma(d_green, green, fma(d_blue, blue, far)))
                 value = fma(d_nx, nx, fma(d_ny, ny, fma(d_nz, nz, value)))
                 value = fma(fma(square, mapped, along), mapped, value + load(work, at + D_ALPHA))
-                value = value * weight
-                behind = load(work, at + BEHIND) - value
-                store(work, at + BEHIND, behind)
 
-                effect = where((weight > 0.0) & (raw <= CAP), value - behind * a / (1.0 - a), 0.0)
+                effect = effect_of(work, at, value * weight, weight, raw, a)
                 of_disc = where(rho <= dot, effect, 0.0)
                 of_dot = effect - of_disc
                 # By the logarithm of the depth: through the two depths and, as d(1 / z) is, the mapped one.
@@ -344,16 +292,14 @@ def backward(
                 w_1, w_s, w_t = w_1 + stretch, fma(stretch, s, w_s), fma(stretch, t, w_t)
                 at_x, at_y = fma(of_dot, away_x, at_x), fma(of_dot, away_y, at_y)
             totals = (g_red, g_green, g_blue, n_u, n_v, e, e_s, e_t, e_ss, e_st, e_tt, w_1, w_s, w_t, at_x, at_y)
-            store(partials, slot * c.ROW, sums(totals))
+            store(partials, slot * ROW, sums(totals))
 
 
 @compiled
-def _prepare(work, state, kept, backgrounds, back, lane_x, lane_y, left, upper, width, height):
+def _prepare(work, state, kept, backgrounds, back):
     """From the gradients of a tile's images to those of its sums, and the total of w f over all that was blended."""
     back_red, back_green, back_blue = backgrounds[back], backgrounds[back + 1], backgrounds[back + 2]
     for at in range(0, PIXELS, WIDTH):
-        x, y = lane_x + (left + at // WIDTH % 4 * 4), lane_y + (upper + at // WIDTH // 4 * 4)
-        store(work, at + THROUGH, where((x < width) & (y < height), 1.0, -1.0))
         store(work, at + WHICH, load(state, kept + at + WHICH))
         covered = 1.0 - magnitude(load(state, kept + at + THROUGH))
         far = where(covered > 0.0, load(work, at + D_DEPTH) / covered, 0.0)

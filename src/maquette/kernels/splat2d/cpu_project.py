@@ -14,14 +14,25 @@ from maquette.core.lanes import (
     fma,
     larger,
     load,
-    load_columns,
     magnitude,
     smaller,
     sqrt,
     store,
     store_columns,
-    take,
     where,
+)
+from maquette.core.splat.columns import (
+    ROW,
+    TINY,
+    copy_columns,
+    read3,
+    read4,
+    sum_over_tiles,
+    take_rows,
+    write2,
+    write3,
+    write4,
+    write_opacities,
 )
 
 # The columns of a splat's first row. OX, OY lead from the projected centre to the middle of the low-pass filter; M is
@@ -29,7 +40,6 @@ from maquette.core.lanes import (
 U, V, A1, B1, A2, B2, G, H, DEPTH, OX, OY, LOG2_OPACITY, P, Q, R, EX = range(16)
 # And of its second row. The tangents are those of the world; the normal is turned towards the camera.
 RED, GREEN, BLUE, NX, NY, NZ, TX, TY, TZ, BX, BY, BZ, EY, DX_DY, DY_DX = range(15)
-ROW = 16
 # A camera's row: rotation (9), translation (3), and these.
 FX, FY, CX, CY = range(12, 16)
 CAMERA = 16
@@ -39,33 +49,9 @@ LN2, K = np.float32(np.log(2.0)), np.float32(np.sqrt(0.5 / np.log(2.0)))
 ROUND = np.float32(np.sqrt(1 / np.log(2.0)))
 """Pixels to units of the low-pass filter: K times the square root of 2."""
 WINDOW2 = np.float32(9.0)
-NOWHERE, TINY = np.float32(1e9), np.float32(1.17549435e-38)
+NOWHERE = np.float32(1e9)
 MARGIN = np.float32(0.1)
 """Added to the outline's squared half axes (px^2), so that rounding never hides a pixel from a surfel seen edge-on."""
-BLOCKS_PER_JOB = 8
-
-
-def jobs(surfels: int) -> int:
-    """How many jobs the kernels that go through the surfels have."""
-    return -(-surfels // (WIDTH * BLOCKS_PER_JOB))
-
-
-@compiled
-def copy_columns(source, width, first, rows, scratch):
-    """Copy sixteen rows of a flat table into columns; rows past the end repeat the last."""
-    for k in range(WIDTH):
-        row = min(first + k, rows - 1) * width
-        for j in range(width):
-            scratch[j * WIDTH + k] = source[row + j]
-
-
-@compiled
-def copy_rows(scratch, width, first, rows, target):
-    """The reverse; rows past the end are dropped."""
-    for k in range(min(WIDTH, rows - first)):
-        row = (first + k) * width
-        for j in range(width):
-            target[row + j] = scratch[j * WIDTH + k]
 
 
 @compiled
@@ -137,16 +123,14 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, spla
     shared = colors.size == 3 * n
     scratch = np.empty(4 * WIDTH, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, scratch)
-            mean = (load(scratch, 0), load(scratch, 16), load(scratch, 32))
+        for first in range(start, end, WIDTH):
+            mean = read3(means, first, n, scratch)
             copy_columns(scales, 2, first, n, scratch)
             su, sv = larger(load(scratch, 0), THINNEST), larger(load(scratch, 16), THINNEST)
-            copy_columns(quats, 4, first, n, scratch)
-            qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
+            qw, qx, qy, qz = read4(quats, first, n, scratch)
             qw, qx, qy, qz, _ = _unit(qw, qx, qy, qz)
             tangent, bitangent, normal = _rotation(qw, qx, qy, qz)
             copy_columns(log2_opacities, 1, first, n, scratch)
@@ -208,11 +192,11 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, spla
                 wide, high = sqrt(xx), sqrt(yy)
                 left, right = smaller(ex - wide, ox - dot), larger(ex + wide, where(ox < NOWHERE, ox + dot, ex))
                 top, bottom = smaller(ey - high, oy - dot), larger(ey + high, where(oy < NOWHERE, oy + dot, ey))
-                store(scratch, 0, where(is_seen, where(is_whole, u + left, -NOWHERE), 1.0))
-                store(scratch, 16, where(is_seen, where(is_whole, u + right, NOWHERE), -1.0))
-                store(scratch, 32, where(is_seen, where(is_whole, v + top, -NOWHERE), 1.0))
-                store(scratch, 48, where(is_seen, where(is_whole, v + bottom, NOWHERE), -1.0))
-                copy_rows(scratch, 4, first, n, boxes[view * 4 * n : (view + 1) * 4 * n])
+                left = where(is_seen, where(is_whole, u + left, -NOWHERE), 1.0)
+                right = where(is_seen, where(is_whole, u + right, NOWHERE), -1.0)
+                top = where(is_seen, where(is_whole, v + top, -NOWHERE), 1.0)
+                bottom = where(is_seen, where(is_whole, v + bottom, NOWHERE), -1.0)
+                write4(left, right, top, bottom, first, n, scratch, boxes[view * 4 * n : (view + 1) * 4 * n])
                 if shared:
                     store(scratch, 0, red)
                     store(scratch, 16, green)
@@ -250,17 +234,15 @@ def project_backward(
     shared = grad_colors.size == 3 * n
     scratch, table = np.empty(4 * WIDTH, np.float32), np.empty(WIDTH * ROW, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, scratch)
-            mean = (load(scratch, 0), load(scratch, 16), load(scratch, 32))
+        for first in range(start, end, WIDTH):
+            mean = read3(means, first, n, scratch)
             copy_columns(scales, 2, first, n, scratch)
             su, sv = larger(load(scratch, 0), THINNEST), larger(load(scratch, 16), THINNEST)
             over_su, over_sv = 1.0 / su, 1.0 / sv
-            copy_columns(quats, 4, first, n, scratch)
-            qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
+            qw, qx, qy, qz = read4(quats, first, n, scratch)
             qw, qx, qy, qz, shrink = _unit(qw, qx, qy, qz)
             tangent, bitangent, normal = _rotation(qw, qx, qy, qz)
             zero = qw * 0.0
@@ -269,24 +251,14 @@ def project_backward(
             for view in range(views):
                 at = view * CAMERA
                 here = view * n + first
-                for k in range(WIDTH):
-                    total = zero
-                    if first + k < n:
-                        slot = slot_first[here + k]
-                        for tile in range(slot, slot + slot_count[here + k]):
-                            total = total + load(partials, tile * ROW)
-                    store(table, k * ROW, total)
                 (e_red, e_green, e_blue, n_u, n_v, e, e_u, e_v, e_uu, e_uv, e_vv, w_1, w_u, w_v, at_x, at_y) = (
-                    load_columns(table, 0)
+                    sum_over_tiles(partials, slot_first, slot_count, here, n - first, zero, table)
                 )  # fmt: skip
                 g_opacity = g_opacity + e
                 if shared:
                     red, green, blue = red + e_red, green + e_green, blue + e_blue
                 else:
-                    store(scratch, 0, e_red)
-                    store(scratch, 16, e_green)
-                    store(scratch, 32, e_blue)
-                    copy_rows(scratch, 3, first, n, grad_colors[view * 3 * n : (view + 1) * 3 * n])
+                    write3(e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n])
                 e_u, e_v, w_u, w_v = e_u / K, e_v / K, w_u / K, w_v / K
                 e_uu, e_uv, e_vv = e_uu / (K * K), e_uv / (K * K), e_vv / (K * K)
 
@@ -341,24 +313,13 @@ def project_backward(
                 gy = gy + where(is_seen, fma(px, w[0][1], fma(py, w[1][1], pz * w[2][1])), 0.0)
                 gz = gz + where(is_seen, fma(px, w[0][2], fma(py, w[1][2], pz * w[2][2])), 0.0)
             if shared:
-                store(scratch, 0, red)
-                store(scratch, 16, green)
-                store(scratch, 32, blue)
-                copy_rows(scratch, 3, first, n, grad_colors)
-            store(scratch, 0, gx)
-            store(scratch, 16, gy)
-            store(scratch, 32, gz)
-            copy_rows(scratch, 3, first, n, grad_means)
-            store(scratch, 0, g_su)
-            store(scratch, 16, g_sv)
-            copy_rows(scratch, 2, first, n, grad_scales)
-            store(scratch, 0, g_opacity)
-            copy_rows(scratch, 1, first, n, grad_opacities)
-            for k in range(min(WIDTH, n - first)):
-                grad_opacities[first + k] /= max(opacities[first + k], TINY)
+                write3(red, green, blue, first, n, scratch, grad_colors)
+            write3(gx, gy, gz, first, n, scratch, grad_means)
+            write2(g_su, g_sv, first, n, scratch, grad_scales)
+            write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
             # A turn by h about an axis of the disc multiplies the quaternion from the right by (1, h / 2).
-            store(scratch, 0, -(qx * turn_u + qy * turn_v + qz * turn_n) * (2.0 * shrink))
-            store(scratch, 16, (qw * turn_u - qz * turn_v + qy * turn_n) * (2.0 * shrink))
-            store(scratch, 32, (qz * turn_u + qw * turn_v - qx * turn_n) * (2.0 * shrink))
-            store(scratch, 48, (qw * turn_n + qx * turn_v - qy * turn_u) * (2.0 * shrink))
-            copy_rows(scratch, 4, first, n, grad_quats)
+            gw = -(qx * turn_u + qy * turn_v + qz * turn_n) * (2.0 * shrink)
+            ga = (qw * turn_u - qz * turn_v + qy * turn_n) * (2.0 * shrink)
+            gb = (qz * turn_u + qw * turn_v - qx * turn_n) * (2.0 * shrink)
+            gc = (qw * turn_n + qx * turn_v - qy * turn_u) * (2.0 * shrink)
+            write4(gw, ga, gb, gc, first, n, scratch, grad_quats)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from maquette.core.errors import MissingExtra, Unsupported
+from maquette.core.splat import gsplat_for, intrinsics_of
 from maquette.kernels.splat2d import Rasterized
 from maquette.kernels.splat2d.reference import FAR, NEAR
 
@@ -17,22 +17,14 @@ def rasterize(
     gsplat blends the depths of the centres, not those of the hits, and its own distortion is another one (absolute
     differences), so ours is made from two more channels: the first two moments of the mapped depth.
     """
-    try:
-        from gsplat import rasterization_2dgs
-    except ImportError as error:
-        raise MissingExtra(
-            "drawing on CUDA needs gsplat, which is not installed", "pip install maquette[cuda]"
-        ) from error
-    if not means.is_cuda:
-        raise Unsupported(f"the cuda backend got tensors on {means.device}", "move them with .to('cuda'), or use 'cpu'")
+    gsplat = gsplat_for(means)
     depth = means @ camera_from_world[:, 2, :3].T + camera_from_world[:, 2, 3]  # (surfels, cameras)
     mapped = FAR / (FAR - NEAR) * (1 - NEAR / depth.T.clamp(min=NEAR))
     channels = torch.cat(
         [colors.expand(len(background), len(means), 3), mapped[..., None], mapped.square()[..., None]], dim=-1
     )
-    intrinsics = torch.diag_embed(torch.nn.functional.pad(focal_px, (0, 1), value=1.0))
-    intrinsics[:, :2, 2] = center_px
-    images, alpha, normal, _, _, median, _ = rasterization_2dgs(
+    intrinsics = intrinsics_of(focal_px, center_px)
+    images, alpha, normal, _, _, median, _ = gsplat.rasterization_2dgs(
         means, quats, torch.nn.functional.pad(scales, (0, 1), value=1.0), opacities, channels, camera_from_world,
         intrinsics, width, height, near_plane=NEAR, packed=False,
         backgrounds=torch.nn.functional.pad(background, (0, 2)), render_mode="RGB+ED",

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.rotation import quat_to_matrix
+from maquette.core.splat import ALPHA_CAP, ALPHA_CUT, STOP
 
 NEAR, FAR = 0.2, 100.0
 """World units along the camera axis. Nothing nearer than NEAR is drawn; both shape the distortion."""
@@ -23,10 +24,6 @@ THINNEST = 1e-12
 """Standard deviations below this (world units) count as this, so that scale zero is a dot of the low-pass filter."""
 WINDOW = 3.0
 """The low-pass filter is centred on the box around this many standard deviations, as in the official code."""
-ALPHA_CUT = 1 / 255
-ALPHA_CAP = 0.99
-STOP = 1e-4
-"""A surfel that would leave less transmittance than this ends its pixel and is not blended."""
 
 
 class Images(NamedTuple):

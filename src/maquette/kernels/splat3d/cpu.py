@@ -1,18 +1,18 @@
 """The fast twin on the CPU: Numba kernels behind one autograd function. float32 only; same input, same bytes."""
 
-import threading
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.errors import Unsupported
 from maquette.core.rotation import quat_to_matrix
-from maquette.core.workers import spread
-from maquette.kernels.splat3d import Rasterized, cpu_blend, cpu_project
+from maquette.core.splat import check_for_cpu
+from maquette.core.splat.columns import ROW, jobs
+from maquette.core.splat.tiles import Lists, partials_for
+from maquette.core.workers import flat, spread
+from maquette.kernels.splat3d import Rasterized, cpu_blend, cpu_project, cpu_tiles
 from maquette.kernels.splat3d.cpu_color import Colors, PlainColors
-from maquette.kernels.splat3d.cpu_project import flat, jobs
 from maquette.kernels.splat3d.reference import facing_normals
 
 
@@ -22,12 +22,7 @@ def rasterize(
     screen_probe: Tensor | None, normals: bool,
 ) -> Rasterized:  # fmt: skip
     """See `maquette.kernels.splat3d.rasterize`, which checks and fills in the arguments."""
-    if means.dtype != torch.float32 or means.is_cuda:
-        raise Unsupported(
-            f"the cpu backend got {means.dtype} on {means.device}", "backend='reference' takes any float type"
-        )
-    if any(tensor.requires_grad for tensor in (camera_from_world, focal_px, center_px, background)):
-        raise Unsupported("the cpu backend has no gradients of cameras and backgrounds", "use backend='reference'")
+    check_for_cpu(means, camera_from_world, focal_px, center_px, background)
     eyes = -(camera_from_world[:, :3, :3].mT @ camera_from_world[:, :3, 3:]).squeeze(-1)
     colors = PlainColors.apply(sh) if sh.shape[1] == 1 else Colors.apply(means, sh, eyes)
     facing = facing_normals(quat_to_matrix(quats), scales, means, eyes) if normals else None
@@ -49,20 +44,6 @@ def camera_rows(pose: Tensor, focal: Tensor, center: Tensor, height: int, width:
     return torch.cat([pose[:, :3, :3].flatten(1), pose[:, :3, 3], focal, center, bounds], dim=1).contiguous()
 
 
-class _Lists(NamedTuple):
-    """For every tile of every camera the splats that may touch it, and back."""
-
-    pairs: Tensor
-    """Splats, tile by tile and front to back."""
-    tile_first: Tensor
-    """Where the list of each tile starts in `pairs`; one more at the end."""
-    boxes: Tensor
-    """First and last tile in x, then in y, of every splat."""
-    slot_first: Tensor
-    slot_count: Tensor
-    """Where a splat's own rows lie in the partial gradients: one for each of its tiles."""
-
-
 class _Layer(NamedTuple):
     """What the backward pass needs to know of one pass of blending."""
 
@@ -82,12 +63,12 @@ class _Splat(torch.autograd.Function):
         geometry = [tensor.detach().contiguous() for tensor in (means, quats, scales, opacities)]
         with np.errstate(divide="ignore"):  # numpy rather than torch, which wakes all threads for this
             log2_opacities = np.log2(flat(opacities))
-        splats = torch.empty(views, -(-n // cpu_project.WIDTH) * cpu_project.WIDTH, cpu_project.ROW)
+        splats = torch.empty(views, -(-n // cpu_project.WIDTH) * cpu_project.WIDTH, ROW)
         spread(
             cpu_project.project, jobs(n), *map(flat, geometry[:3]), log2_opacities, flat(colors), flat(cameras),
             flat(torch.empty(0) if probe is None else probe), flat(splats),
         )  # fmt: skip
-        lists, radii = _sort_into_tiles(splats, image)
+        lists, radii = cpu_tiles.lists(splats, *image)
         layer, color, alpha, depth = _blend(splats, lists, image, background)
         layers, normal = [layer], color.new_empty(0)
         if facing is not None:
@@ -117,28 +98,8 @@ class _Splat(torch.autograd.Function):
         return *(a if a is None else a + b for a, b in zip(grads, more, strict=True)), d_facing, None, None, None
 
 
-def _sort_into_tiles(splats: Tensor, image: tuple[int, int, int, int]) -> tuple[_Lists, Tensor]:
-    views, n, height, width = image
-    tiles = -(-width // cpu_blend.TILE) * -(-height // cpu_blend.TILE)
-    order, boxes = torch.empty(views, n, dtype=torch.int32), torch.empty(views, n, 4, dtype=torch.int16)
-    slot_first, slot_count = torch.empty(views, n, dtype=torch.int32), torch.empty(views, n, dtype=torch.int32)
-    tile_count, seen = torch.zeros(views * tiles, dtype=torch.int64), torch.empty(views, dtype=torch.int64)
-    radii = torch.empty(views, n)
-    spread(
-        cpu_blend.sort, views, flat(splats), flat(splats).view(np.uint32), n, views, height, width, flat(order),
-        flat(boxes), flat(slot_first), flat(slot_count), flat(tile_count), flat(seen), flat(radii),
-    )  # fmt: skip
-    tile_first = torch.nn.functional.pad(tile_count.cumsum(0), (1, 0))
-    pairs = torch.empty(int(tile_first[-1]), dtype=torch.int32)
-    spread(
-        cpu_blend.fill, views, flat(order), flat(seen), n, views, height, width,
-        flat(boxes), flat(tile_first), flat(slot_first), flat(pairs),
-    )  # fmt: skip
-    return _Lists(pairs, tile_first, boxes, slot_first, slot_count), radii
-
-
 def _blend(
-    splats: Tensor, lists: _Lists, image: tuple[int, int, int, int], background: Tensor
+    splats: Tensor, lists: Lists, image: tuple[int, int, int, int], background: Tensor
 ) -> tuple[_Layer, Tensor, Tensor, Tensor]:
     views, _, height, width = image
     tiles = len(lists.tile_first) - 1
@@ -166,7 +127,7 @@ def _gradients(
     pairs, tile_first, boxes, slot_first, slot_count = map(flat, ctx.lists)
     splats, state, masks, visited = map(flat, layer)
     d_images = [np.empty(0, np.float32) if image is None else flat(image) for image in d_images]
-    partials = flat(_room(len(pairs)))
+    partials = flat(partials_for(len(pairs)))
     spread(
         cpu_blend.backward, len(visited), splats, views, height, width, pairs, tile_first, flat(background),
         state, masks, visited, n, boxes, slot_first, *d_images, partials,
@@ -178,15 +139,3 @@ def _gradients(
         partials, *map(flat, grads),
     )  # fmt: skip
     return [*grads[:5], grads[5] if ctx.probe_shape else None]
-
-
-_kept = threading.local()
-
-
-def _room(rows: int) -> Tensor:
-    """Space for partial gradients; up to 64 MiB stay, because fresh pages can cost more than what goes into them."""
-    room = getattr(_kept, "room", None)
-    if room is None or len(room) < rows:
-        room = torch.empty(rows, cpu_project.ROW)
-        _kept.room = room if rows <= 2**20 else None
-    return room[:rows]

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.lanes import WIDTH, compiled, fma, larger, load, sqrt, store, take, where
-from maquette.core.workers import spread
-from maquette.kernels.splat3d.cpu_project import BLOCKS_PER_JOB, copy_columns, copy_rows, flat, jobs
+from maquette.core.lanes import WIDTH, compiled, fma, larger, load, sqrt, store, where
+from maquette.core.splat.columns import copy_columns, copy_rows, jobs, read3, take_rows, write3
+from maquette.core.workers import flat, spread
 from maquette.kernels.splat3d.spherical_harmonics import C0, C1, C2, C3
 
 C20, C21, C22, C23, C24 = C2
@@ -75,12 +75,11 @@ def shade(counter, means, sh, eyes, count, colors):
     n, views = means.size // 3, eyes.size // 3
     point, basis, table = np.empty(48, np.float32), np.empty(256, np.float32), np.empty(48 * WIDTH, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, point)
-            px, py, pz = load(point, 0), load(point, 16), load(point, 32)
+        for first in range(start, end, WIDTH):
+            px, py, pz = read3(means, first, n, point)
             copy_columns(sh, 3 * count, first, n, table)
             for view in range(views):
                 x, y, z, _ = _direction(px, py, pz, eyes, view)
@@ -91,10 +90,8 @@ def shade(counter, means, sh, eyes, count, colors):
                     red = fma(value, load(table, 3 * k * WIDTH), red)
                     green = fma(value, load(table, (3 * k + 1) * WIDTH), green)
                     blue = fma(value, load(table, (3 * k + 2) * WIDTH), blue)
-                store(point, 0, larger(red, 0.0))
-                store(point, 16, larger(green, 0.0))
-                store(point, 32, larger(blue, 0.0))
-                copy_rows(point, 3, first, n, colors[view * 3 * n : (view + 1) * 3 * n])
+                red, green, blue = larger(red, 0.0), larger(green, 0.0), larger(blue, 0.0)
+                write3(red, green, blue, first, n, point, colors[view * 3 * n : (view + 1) * 3 * n])
 
 
 @compiled
@@ -104,12 +101,11 @@ def shade_backward(counter, means, sh, eyes, count, colors, d_colors, d_means, d
     point, basis, slopes = np.empty(48, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     table, sums = np.empty(48 * WIDTH, np.float32), np.empty(48 * WIDTH, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, point)
-            px, py, pz = load(point, 0), load(point, 16), load(point, 32)
+        for first in range(start, end, WIDTH):
+            px, py, pz = read3(means, first, n, point)
             copy_columns(sh, 3 * count, first, n, table)
             for at in range(0, 3 * count * WIDTH, WIDTH):
                 store(sums, at, 0.0)
@@ -117,8 +113,7 @@ def shade_backward(counter, means, sh, eyes, count, colors, d_colors, d_means, d
             for view in range(views):
                 x, y, z, inverse = _direction(px, py, pz, eyes, view)
                 _basis(x, y, z, count, basis)
-                copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, point)
-                red, green, blue = load(point, 0), load(point, 16), load(point, 32)
+                red, green, blue = read3(colors[view * 3 * n : (view + 1) * 3 * n], first, n, point)
                 copy_columns(d_colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, point)
                 red = where(red > 0.0, load(point, 0), 0.0)
                 green = where(green > 0.0, load(point, 16), 0.0)
@@ -137,10 +132,7 @@ def shade_backward(counter, means, sh, eyes, count, colors, d_colors, d_means, d
                     gy + (dy - y * along) * inverse,
                     gz + (dz - z * along) * inverse,
                 )
-            store(point, 0, gx)
-            store(point, 16, gy)
-            store(point, 32, gz)
-            copy_rows(point, 3, first, n, d_means)
+            write3(gx, gy, gz, first, n, point, d_means)
             copy_rows(sums, 3 * count, first, n, d_sh)
 
 

@@ -6,62 +6,30 @@ alpha(d) = 2 ** (log2(opacity) - |M d|^2): never above the opacity, and free of 
 """
 
 import numpy as np
-from torch import Tensor
 
-from maquette.core.lanes import (
-    WIDTH,
-    compiled,
-    fma,
-    larger,
-    load,
-    load_columns,
-    smaller,
-    sqrt,
-    store,
-    store_columns,
-    take,
-    where,
-)  # fmt: skip
+from maquette.core.lanes import WIDTH, compiled, fma, larger, load, load_columns, smaller, sqrt, store_columns, where
+from maquette.core.splat.columns import (
+    ROW,
+    TINY,
+    copy_columns,
+    read3,
+    read4,
+    sum_over_tiles,
+    take_rows,
+    write2,
+    write3,
+    write4,
+    write_opacities,
+)
 
 # The columns of a splat's row; DX_DY is where on a horizontal line the splat is brightest (dx per dy), and so on.
 U, V, P, Q, R, DX_DY, DY_DX, LOG2_OPACITY, REACH, DEPTH, RED, GREEN, BLUE, HALF_X, HALF_Y = range(15)
-ROW = 16
 # A camera's row: rotation (9), translation (3), these, and the slopes beyond which the Jacobian is not followed.
 FX, FY, CX, CY, LOW_X, HIGH_X, LOW_Y, HIGH_Y = range(12, 20)
 CAMERA = 20
 NEAR, LOW_PASS = np.float32(0.01), np.float32(0.3)
 LOG2_255 = np.float32(np.log2(255.0))
 LN2 = np.float32(np.log(2.0))
-TINY = np.float32(1.17549435e-38)
-BLOCKS_PER_JOB = 8
-
-
-def flat(tensor: Tensor) -> np.ndarray:
-    """The numbers of a tensor in one row, as the kernels take them; shared with the tensor if it is contiguous."""
-    return tensor.detach().contiguous().view(-1).numpy()
-
-
-def jobs(gaussians: int) -> int:
-    """How many jobs the kernels that go through the Gaussians have."""
-    return -(-gaussians // (WIDTH * BLOCKS_PER_JOB))
-
-
-@compiled
-def copy_columns(source, width, first, rows, scratch):
-    """Copy sixteen rows of a flat table into columns; rows past the end repeat the last."""
-    for k in range(WIDTH):
-        row = min(first + k, rows - 1) * width
-        for j in range(width):
-            scratch[j * WIDTH + k] = source[row + j]
-
-
-@compiled
-def copy_rows(scratch, width, first, rows, target):
-    """The reverse; rows past the end are dropped."""
-    for k in range(min(WIDTH, rows - first)):
-        row = (first + k) * width
-        for j in range(width):
-            target[row + j] = scratch[j * WIDTH + k]
 
 
 @compiled
@@ -134,16 +102,13 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, prob
     shared = colors.size == 3 * n
     scratch = np.empty(4 * WIDTH, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, scratch)
-            x, y, z = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            copy_columns(scales, 3, first, n, scratch)
-            s0, s1, s2 = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            copy_columns(quats, 4, first, n, scratch)
-            qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
+        for first in range(start, end, WIDTH):
+            x, y, z = read3(means, first, n, scratch)
+            s0, s1, s2 = read3(scales, first, n, scratch)
+            qw, qx, qy, qz = read4(quats, first, n, scratch)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             turn = _rotation(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
             copy_columns(log2_opacities, 1, first, n, scratch)
@@ -192,16 +157,13 @@ def project_backward(
     scratch = np.empty(4 * WIDTH, np.float32)
     table = np.empty(WIDTH * ROW, np.float32)
     while True:
-        job = take(counter)
-        if job * BLOCKS_PER_JOB * WIDTH >= n:
+        start, end = take_rows(counter, n)
+        if start >= end:
             break
-        for first in range(job * BLOCKS_PER_JOB * WIDTH, min((job + 1) * BLOCKS_PER_JOB * WIDTH, n), WIDTH):
-            copy_columns(means, 3, first, n, scratch)
-            x, y, z = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            copy_columns(scales, 3, first, n, scratch)
-            s0, s1, s2 = load(scratch, 0), load(scratch, 16), load(scratch, 32)
-            copy_columns(quats, 4, first, n, scratch)
-            qw, qx, qy, qz = load(scratch, 0), load(scratch, 16), load(scratch, 32), load(scratch, 48)
+        for first in range(start, end, WIDTH):
+            x, y, z = read3(means, first, n, scratch)
+            s0, s1, s2 = read3(scales, first, n, scratch)
+            qw, qx, qy, qz = read4(quats, first, n, scratch)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             qw, qx, qy, qz = qw * shrink, qx * shrink, qy * shrink, qz * shrink
             turn = _rotation(qw, qx, qy, qz)
@@ -211,14 +173,9 @@ def project_backward(
             for view in range(views):
                 at = view * CAMERA
                 here = view * n + first
-                for k in range(WIDTH):
-                    total = zero
-                    if first + k < n:
-                        slot = slot_first[here + k]
-                        for tile in range(slot, slot + slot_count[here + k]):
-                            total = total + load(partials, tile * ROW)
-                    store(table, k * ROW, total)
-                e_red, e_green, e_blue, e_depth, e, es, et, ess, est, ett, _, _, _, _, _, _ = load_columns(table, 0)
+                e_red, e_green, e_blue, e_depth, e, es, et, ess, est, ett, _, _, _, _, _, _ = sum_over_tiles(
+                    partials, slot_first, slot_count, here, n - first, zero, table
+                )
                 row = load_columns(splats, (view * padded + first) * ROW)
                 p, q, r, is_seen = row[P], row[Q], row[R], row[HALF_X] > 0.0
 
@@ -273,39 +230,22 @@ def project_backward(
                 if shared:
                     red, green, blue = red + e_red, green + e_green, blue + e_blue
                 else:
-                    store(scratch, 0, e_red)
-                    store(scratch, 16, e_green)
-                    store(scratch, 32, e_blue)
-                    copy_rows(scratch, 3, first, n, grad_colors[view * 3 * n : (view + 1) * 3 * n])
+                    write3(e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n])
                 if grad_probe.size:
-                    store(scratch, 0, where(is_seen, gu, 0.0))
-                    store(scratch, 16, where(is_seen, gv, 0.0))
-                    copy_rows(scratch, 2, first, n, grad_probe[view * 2 * n : (view + 1) * 2 * n])
+                    gu, gv = where(is_seen, gu, 0.0), where(is_seen, gv, 0.0)
+                    write2(gu, gv, first, n, scratch, grad_probe[view * 2 * n : (view + 1) * 2 * n])
             if shared:
-                store(scratch, 0, red)
-                store(scratch, 16, green)
-                store(scratch, 32, blue)
-                copy_rows(scratch, 3, first, n, grad_colors)
-            store(scratch, 0, gx)
-            store(scratch, 16, gy)
-            store(scratch, 32, gz)
-            copy_rows(scratch, 3, first, n, grad_means)
-            store(scratch, 0, gs0)
-            store(scratch, 16, gs1)
-            store(scratch, 32, gs2)
-            copy_rows(scratch, 3, first, n, grad_scales)
-            store(scratch, 0, g_opacity)
-            copy_rows(scratch, 1, first, n, grad_opacities)
-            for k in range(min(WIDTH, n - first)):
-                grad_opacities[first + k] /= max(opacities[first + k], TINY)
+                write3(red, green, blue, first, n, scratch, grad_colors)
+            write3(gx, gy, gz, first, n, scratch, grad_means)
+            write3(gs0, gs1, gs2, first, n, scratch, grad_scales)
+            write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
             # Through the rotation matrix, then through the normalisation, which only turns.
             gw = qx * (r7 - r5) + qy * (r2 - r6) + qz * (r3 - r1)
             ga = qy * (r1 + r3) + qz * (r2 + r6) + qw * (r7 - r5) - 2 * qx * (r4 + r8)
             gb = qx * (r1 + r3) + qz * (r5 + r7) + qw * (r2 - r6) - 2 * qy * (r0 + r8)
             gc = qx * (r2 + r6) + qy * (r5 + r7) + qw * (r3 - r1) - 2 * qz * (r0 + r4)
             along = qw * gw + qx * ga + qy * gb + qz * gc
-            store(scratch, 0, (gw - qw * along) * (2.0 * shrink))
-            store(scratch, 16, (ga - qx * along) * (2.0 * shrink))
-            store(scratch, 32, (gb - qy * along) * (2.0 * shrink))
-            store(scratch, 48, (gc - qz * along) * (2.0 * shrink))
-            copy_rows(scratch, 4, first, n, grad_quats)
+            write4(
+                (gw - qw * along) * (2.0 * shrink), (ga - qx * along) * (2.0 * shrink),
+                (gb - qy * along) * (2.0 * shrink), (gc - qz * along) * (2.0 * shrink), first, n, scratch, grad_quats,
+            )  # fmt: skip

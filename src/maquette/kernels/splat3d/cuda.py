@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from maquette.core.errors import MissingExtra, Unsupported
 from maquette.core.rotation import normalize, quat_to_matrix
+from maquette.core.splat import gsplat_for, intrinsics_of
 from maquette.kernels.splat3d import Rasterized
 from maquette.kernels.splat3d.reference import LOW_PASS, NEAR, facing_normals
 from maquette.kernels.splat3d.spherical_harmonics import sh_to_color
@@ -19,22 +19,14 @@ def rasterize(
 
     gsplat projects by itself, so the probe is taken to be zero and only receives its gradient, in `.grad`.
     """
-    try:
-        from gsplat import rasterization
-    except ImportError as error:
-        raise MissingExtra(
-            "drawing on CUDA needs gsplat, which is not installed", "pip install maquette[cuda]"
-        ) from error
-    if not means.is_cuda:
-        raise Unsupported(f"the cuda backend got tensors on {means.device}", "move them with .to('cuda'), or use 'cpu'")
+    gsplat = gsplat_for(means)
     eyes = -(camera_from_world[:, :3, :3].mT @ camera_from_world[:, :3, 3:]).squeeze(-1)
     channels = sh_to_color(sh, normalize(means - eyes[:, None]))
     if normals:
         channels = torch.cat([channels, facing_normals(quat_to_matrix(quats), scales, means, eyes)], dim=-1)
         background = torch.nn.functional.pad(background, (0, 3))
-    intrinsics = torch.diag_embed(torch.nn.functional.pad(focal_px, (0, 1), value=1.0))
-    intrinsics[:, :2, 2] = center_px
-    images, alpha, more = rasterization(
+    intrinsics = intrinsics_of(focal_px, center_px)
+    images, alpha, more = gsplat.rasterization(
         means, quats, scales, opacities, channels, camera_from_world, intrinsics, width, height,
         near_plane=NEAR, eps2d=LOW_PASS, packed=False, backgrounds=background, render_mode="RGB+ED",
     )  # fmt: skip

@@ -11,16 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.rotation import normalize, quat_to_matrix
+from maquette.core.splat import ALPHA_CAP, ALPHA_CUT, STOP
 from maquette.kernels.splat3d.spherical_harmonics import sh_to_color
 
 NEAR = 0.01
 """Gaussians whose centre is not further than this along the camera axis are not drawn (world units)."""
 LOW_PASS = 0.3
 """Added to the diagonal of the projected covariance (px^2), so that nothing is thinner than a pixel."""
-ALPHA_CUT = 1 / 255
-ALPHA_CAP = 0.99
-STOP = 1e-4
-"""A Gaussian that would leave less transmittance than this ends its pixel and is not blended."""
 
 
 class Splats(NamedTuple):

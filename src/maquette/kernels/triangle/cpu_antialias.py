@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.core.workers import deal
 from maquette.kernels.triangle.cpu import NEAR
 from maquette.kernels.triangle.edges import edges_of
-from maquette.kernels.triangle.jobs import spread
 
 
 class Antialias(torch.autograd.Function):
@@ -25,12 +25,12 @@ class Antialias(torch.autograd.Function):
         edges = edges_of(faces)
         winner = torch.full((len(images), 2, *index.shape[1:]), -1, dtype=torch.int32)
         screen = vertices.new_empty(len(images), len(vertices), 3)
-        spread(project_view, len(images), vertices.numpy(), *(x.numpy() for x in lens), screen.numpy())
+        deal(project_view, len(images), vertices.numpy(), *(x.numpy() for x in lens), screen.numpy())
         shown = (x.detach().contiguous().numpy() for x in (index, depth))
-        spread(find_view, len(images), screen.numpy(), *(x.numpy() for x in edges[:3]), *shown, winner.numpy())
+        deal(find_view, len(images), screen.numpy(), *(x.numpy() for x in edges[:3]), *shown, winner.numpy())
         ctx.save_for_backward(images, screen, edges.ends, winner, *lens)
         blended = images.clone()
-        spread(blend_view, len(images), *(x.numpy() for x in (images, screen, edges.ends, winner, blended)))
+        deal(blend_view, len(images), *(x.numpy() for x in (images, screen, edges.ends, winner, blended)))
         return blended
 
     @staticmethod
@@ -41,7 +41,7 @@ class Antialias(torch.autograd.Function):
         d_images = d_blended.clone(memory_format=torch.contiguous_format)
         d_vertices = torch.zeros_like(screen)
         given = (images, screen, ends, winner, *lens, d_blended.contiguous(), d_images, d_vertices)
-        spread(unblend_view, len(images), *(x.numpy() for x in given))
+        deal(unblend_view, len(images), *(x.numpy() for x in given))
         return d_images, d_vertices.sum(0), None, None, None, None, None, None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.kernels.triangle.jobs import spread
+from maquette.core.workers import deal
 
 
 class Interpolate(torch.autograd.Function):
@@ -22,7 +22,7 @@ class Interpolate(torch.autograd.Function):
         given += [x.detach().contiguous() for x in (camera_from_world, focal_px, center_px)]
         ctx.save_for_backward(*given)
         image = attributes.new_zeros(*index.shape, attributes.shape[1])
-        spread(forward_view, len(index), *(x.numpy() for x in given), image.numpy())
+        deal(forward_view, len(index), *(x.numpy() for x in given), image.numpy())
         return image
 
     @staticmethod
@@ -34,7 +34,7 @@ class Interpolate(torch.autograd.Function):
         d_attributes = attributes.new_zeros(len(index), *attributes.shape)
         d_vertices = vertices.new_zeros(len(index), *vertices.shape)
         arrays = (x.numpy() for x in (*given, d_image.contiguous(), d_attributes, d_vertices))
-        spread(backward_view, len(index), *arrays, ctx.needs_input_grad[1])
+        deal(backward_view, len(index), *arrays, ctx.needs_input_grad[1])
         return d_attributes.sum(0), d_vertices.sum(0), None, None, None, None, None
 
 
