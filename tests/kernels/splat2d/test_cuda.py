@@ -1,17 +1,8 @@
-"""The adapter to gsplat: parity where there is a GPU, a clear error where there is no gsplat."""
-
-import importlib.util
+"""The adapter to gsplat: parity where there is a GPU."""
 
 import pytest
 
-from maquette.core.errors import MissingExtra
 from maquette.kernels.splat2d import rasterize
-
-
-@pytest.mark.skipif(importlib.util.find_spec("gsplat") is not None, reason="gsplat is installed")
-def test_missing_gsplat_names_the_extra(make_surfels, make_view):
-    with pytest.raises(MissingExtra, match=r"maquette\[cuda\]"):
-        rasterize(**make_surfels(3), **make_view(), backend="cuda")
 
 
 @pytest.mark.gpu
