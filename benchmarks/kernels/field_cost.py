@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from maquette.core import Streams, turntable
+from maquette.core import Camera, Streams, turntable
 from maquette.core.memory import peak_bytes
 from maquette.io import save_image
 from maquette.io.plot import Line, legend, line_plot
@@ -39,23 +39,27 @@ VIEWS, RADIUS = 2, 0.35
 
 def measured(log2_entries: int, samples: int, resolution: int, full: bool) -> tuple[float, float, float]:
     """Seconds of a step; peak and predicted bytes. For a process that has done nothing like it."""
-    small = Volume(TINY.shape, learned_background=False, generator=Streams(0).generator("field"))
-    look(small, turntable(1, 15.0, size=8), samples=8, normals=True).images.sum().backward()  # loads what is compiled
+    draw, shading = Streams(0), Shading("lambertian", torch.ones(VIEWS, 3))
+
+    def step(volume: Volume, adam: torch.optim.Adam, camera: Camera, samples: int) -> float:
+        began = time.process_time()
+        adam.zero_grad()
+        look(volume, camera, samples=samples, shading=shading).images.square().mean().backward()
+        adam.step()
+        return time.process_time() - began
+
+    small = Volume(TINY.shape, learned_background=False, generator=draw.generator("field"))
+    # Loads what is compiled, and libraries: a child that was forked has none of their pages.
+    step(small, torch.optim.Adam(small.parameters(), 1e-5), turntable(VIEWS, 15.0, size=8), 8)
     before = peak_bytes()
     shape = replace(DEFAULT.shape, grid=GridShape(levels=8, base=16, finest=192, log2_entries=log2_entries))
-    volume = Volume(shape, learned_background=False, generator=Streams(0).generator("field"))
+    volume = Volume(shape, learned_background=False, generator=draw.generator("field"))
     if not full:
         middle = (torch.arange(len(volume.mask)) + 0.5) / len(volume.mask) * 2 - 1
         squares = (middle * shape.half_size).square()
         volume.mask = squares[:, None, None] + squares[:, None] + squares < RADIUS**2
     adam, camera = torch.optim.Adam(volume.parameters(), 1e-5), turntable(VIEWS, 15.0, size=resolution)
-    shading, seconds = Shading("lambertian", torch.ones(VIEWS, 3)), []
-    for _ in range(REPEATS + 1):
-        began = time.process_time()
-        adam.zero_grad()
-        look(volume, camera, samples=samples, shading=shading).images.square().mean().backward()
-        adam.step()
-        seconds.append(time.process_time() - began)
+    seconds = [step(volume, adam, camera, samples) for _ in range(REPEATS + 1)]
     peak = peak_bytes() - before
     predicted = step_bytes(shape, camera, samples=samples, normals=True)
     return statistics.median(seconds[1:]), float(peak), float(predicted)

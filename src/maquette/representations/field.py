@@ -184,15 +184,16 @@ class _SafeSigmoid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.sigmoid()
+        y = x.sigmoid()
+        ctx.save_for_backward(y)
+        return y
 
     @staticmethod
     def backward(ctx, d_y):
-        (x,) = ctx.saved_tensors
-        y = x.clamp(-FLATTEST, FLATTEST).sigmoid()
-        is_pushed_out = (x.abs() > FARTHEST) & (x * d_y < 0)
-        return torch.where(is_pushed_out, 0.0, d_y * y * (1 - y))
+        (y,) = ctx.saved_tensors
+        flattest, farthest = (1 / (1 + math.exp(-x)) for x in (FLATTEST, FARTHEST))
+        is_pushed_out = ((y > farthest) & (d_y < 0)) | ((y < 1 - farthest) & (d_y > 0))
+        return torch.where(is_pushed_out, 0.0, d_y * (y * (1 - y)).clamp(min=flattest * (1 - flattest)))
 
 
 def _table(grid: GridShape, generator: torch.Generator) -> nn.Parameter:
