@@ -108,6 +108,24 @@ def write_if(folder: Path) -> None:
     )
 
 
+def write_point_latent(folder: Path) -> None:
+    """GaussianAnything as our recipes write it: flows and a decoder that were shaken a little, the shipped words."""
+    from maquette.models.gaussian_vae import GaussianVae
+    from maquette.models.point_flow import PointFlow
+    from maquette.priors.multiview import POCKET
+
+    torch.manual_seed(0)
+    small = {"width": 32, "depth": 1, "heads": 1, "text_width": 256}
+    flows = {"points": PointFlow(3, **small, std=[0.2] * 3), "features": PointFlow(4, **small, on_points=True)}
+    for parameter in [weight for flow in flows.values() for weight in flow.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.05)
+    vae = GaussianVae(4, width=32, heads=2, view_depth=1, decoder_depth=1, splits=(4,), level_widths=(16,))
+    for name, part in (flows | {"vae": vae}).items():
+        part.save_pretrained(folder / name)
+    for name in ("text_encoder", "tokenizer"):
+        shutil.copytree(POCKET / name, folder / name)
+
+
 WRITERS = {
     "sd": write_sd,
     "sd-v": lambda folder: write_sd(folder, predicts="v_prediction"),
@@ -115,6 +133,7 @@ WRITERS = {
     "pixart-alpha": write_pixart,
     "pixart-sigma": lambda folder: write_pixart(folder, kind="sigma"),
     "if": write_if,
+    "gaussian-anything": write_point_latent,
 }
 
 

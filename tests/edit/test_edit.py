@@ -17,6 +17,7 @@ from maquette.edit import (
     Edit,
     Forget,
     GuidedDrag,
+    Latent,
     Masks,
     Mirror,
     Move,
@@ -62,11 +63,15 @@ EXAMPLES = [
     Regenerate("head", "a golden helmet", 40, "a knight with a golden helmet", (0.3, 0.7), 4.0),
     GuidedDrag((0.2, 0.1, 0.0), ((0.45, 0.3, 0.0), (0.5, 0.5, 0.0)), 0.3, "a dog", "rigid", "tail", rigid_weight=2.0),
     Refine("head", "a golden helmet", 12, times=(0.5,)),
+    Latent("a knight", 3, 20, tuple(range(2, 18)), ((0.1, -0.5, 1e-7),) * 16, 4.0, None, "runs/model"),
     SelectClick(
         "head", Shot((1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, -2.0, 0, 0, 0, 1.0), (80.0, 80.0), (32.0, 32.0), 64, 64),
         ((32.5, 32.5),), ((10.5, 9.0),), "union",
     ),
 ]  # fmt: skip
+
+
+_LATENT = {"kind": "latent", "prompt": "x", "look_seed": 0, "drawn": 20, "rows": [0] * 16, "points": [[0, 0, 0]] * 16}
 
 
 @pytest.mark.parametrize("edit", EXAMPLES, ids=lambda edit: type(edit).__name__)
@@ -102,6 +107,11 @@ def test_every_edit_has_an_example():
         ({"kind": "repaint", "part": "x", "prompt": " "}, "prompt is empty"),
         ({"kind": "repaint", "part": "x", "prompt": "y", "guidance": -1}, "guidance"),
         ({"kind": "paste", "cloud": "../../etc/passwd", "name": "x"}, "not the hash"),
+        (_LATENT | {"rows": [0] * 15}, "16 points with 15 rows"),
+        (_LATENT | {"rows": [20] * 16}, "not among the 20 drawn"),
+        (_LATENT | {"points": [[0, 0, 0.6]] * 16}, "outside of the box"),
+        (_LATENT | {"points": [], "rows": []}, "expected at least 16"),
+        (_LATENT | {"look_seed": -1}, "seed is -1"),
     ],
 )
 def test_wrong_json_is_named(value, message):

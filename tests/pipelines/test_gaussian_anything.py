@@ -1,7 +1,6 @@
 """Words to an asset through two small flows; seeds for shape and look; clouds that somebody brings."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,11 +10,8 @@ from maquette.apps.cli import run as command
 from maquette.apps.generate import generate_to_folder
 from maquette.core import BadInput, Notice, Progress, Result, Unsupported
 from maquette.io import load_points, load_surfels, save_points
-from maquette.models.gaussian_vae import GaussianVae
-from maquette.models.point_flow import PointFlow
 from maquette.pipelines import PIPELINES, gaussian_anything
 from maquette.pipelines.gaussian_anything import TINY, run
-from maquette.priors.multiview import POCKET
 from maquette.priors.point_latent import load_point_latent
 
 FILES = {
@@ -25,24 +21,9 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A folder as the recipes write it: flows and a decoder that were shaken a little, and the shipped words."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    small = {"width": 32, "depth": 1, "heads": 1, "text_width": 256}
-    vae = GaussianVae(4, width=32, heads=2, view_depth=1, decoder_depth=1, splits=(4,), level_widths=(16,))
-    flows = {
-        "points": PointFlow(3, **small, std=[0.2] * 3),
-        "features": PointFlow(4, **small, on_points=True),
-    }
-    for flow in flows.values():
-        for parameter in flow.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-    for name, part in (flows | {"vae": vae}).items():
-        part.save_pretrained(folder / name)
-    for name in ("text_encoder", "tokenizer"):
-        shutil.copytree(POCKET / name, folder / name)
-    return folder
+def weights(checkpoint):
+    """A folder as the recipes write it."""
+    return checkpoint("gaussian-anything")
 
 
 @pytest.fixture(scope="module")

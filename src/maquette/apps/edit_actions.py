@@ -22,15 +22,20 @@ def edited(edit: "Edit | Callable[[Scene], Edit]", cloud: object = None) -> Acti
         with opened(folder, as_json) as session:
             if cloud is not None:
                 session.keep(cloud)
-            report = _watched(session, edit(session.scene) if callable(edit) else edit, as_json)
-            text = (
-                f"{report.selected} selected: {report.changed} changed, {report.added} added, "
-                f"{report.removed} removed; outside {report.outside_changed} rows changed, "
-                f"{report.pixels_outside} pixels; {report.rows} rows, {report.seconds:.2f} s"
-            )
-            say(as_json, text, hash=session.hash, seconds=report.seconds, **report.lasting())
+            done_and_told(session, edit(session.scene) if callable(edit) else edit, as_json)
 
     return act
+
+
+def done_and_told(session: "Session", edit: "Edit", as_json: bool) -> None:
+    """Do an edit, and print its report."""
+    report = _watched(session, edit, as_json)
+    text = (
+        f"{report.selected} selected: {report.changed} changed, {report.added} added, "
+        f"{report.removed} removed; outside {report.outside_changed} rows changed, "
+        f"{report.pixels_outside} pixels; {report.rows} rows, {report.seconds:.2f} s"
+    )
+    say(as_json, text, hash=session.hash, seconds=report.seconds, **report.lasting())
 
 
 def _watched(session: "Session", edit: "Edit", as_json: bool) -> "Report":

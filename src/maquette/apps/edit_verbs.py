@@ -11,6 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from maquette.apps.edit_actions import Action, edited, opened, say
 from maquette.apps.edit_click import clicked, look
+from maquette.apps.edit_latent import latent
 from maquette.apps.edit_prompts import drag, refine, regenerate, repaint
 from maquette.apps.edit_words import json_of, listed, numbers, vector
 from maquette.core.errors import BadInput
@@ -280,7 +281,7 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         new, look, select, forget, remove, paste, move, rotate, stretch, mirror, duplicate, drag, repaint,
-        regenerate, refine, undo, redo, log, export,
+        regenerate, refine, latent, undo, redo, log, export,
     )
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ _HOME = {
     "Remove": "combine",
     "Drag": "drag",
     "GuidedDrag": "guided_drag",
+    "Latent": "latent",
     "Refine": "refine",
     "Regenerate": "regenerate",
     "Repaint": "repaint",

@@ -13,6 +13,7 @@ from maquette.edit.combine import Paste, Remove, paste, remove
 from maquette.edit.delta import touched
 from maquette.edit.drag import Drag, drag
 from maquette.edit.guided_drag import GuidedDrag, guided_drag
+from maquette.edit.latent import Latent, latent
 from maquette.edit.pick import SelectClick, select_click
 from maquette.edit.pixels import pixels_outside
 from maquette.edit.refine import Refine, refine
@@ -27,7 +28,9 @@ from maquette.representations import GaussianCloud
 
 Worded = Repaint | Regenerate | GuidedDrag | Refine
 """Those that have words, and draw on a prior; they take long."""
-Edit = Select | SelectClick | Forget | Remove | Paste | Move | Rotate | Stretch | Mirror | Duplicate | Drag | Worded
+Placed = Move | Rotate | Stretch | Mirror | Duplicate | Drag
+"""Those that put Gaussians elsewhere."""
+Edit = Select | SelectClick | Forget | Remove | Paste | Placed | Latent | Worded
 
 Value = TypeVar("Value")
 
@@ -97,6 +100,8 @@ def changing(edit: Edit, scene: Scene, sources: Sources) -> Generator[Event, Non
     elif isinstance(edit, SelectClick):
         change, notices = select_click(edit, scene)
         yield from notices
+    elif isinstance(edit, Latent):
+        change, evaluations = latent(edit, scene)
     else:
         with torch.no_grad():
             change = _change(edit, scene, sources.clouds)

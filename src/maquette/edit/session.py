@@ -27,6 +27,7 @@ from maquette.edit.drag import Drag
 from maquette.edit.edit import Edit, Report, Sources, changing, finished, from_json, to_json
 from maquette.edit.guided_drag import GuidedDrag
 from maquette.edit.journal import FORMAT, LOCK, LOG, Entry, Lock, append, history, repair_log
+from maquette.edit.latent import Latent
 from maquette.edit.pick import SelectClick
 from maquette.edit.refine import Refine
 from maquette.edit.regenerate import Regenerate
@@ -190,6 +191,7 @@ class Session:
     move, rotate, stretch, mirror = method(Move), method(Rotate), method(Stretch), method(Mirror)
     drag, guided_drag = method(Drag), method(GuidedDrag)
     repaint, regenerate, refine = method(Repaint), method(Regenerate), method(Refine)
+    latent = method(Latent)
 
     def paste(self, cloud: GaussianCloud, name: str, **placed: object) -> Report:
         """Keep a cloud and bring it in as the part `name`; `at`, `scale`, `axis` and `degrees` as in `Paste`."""
