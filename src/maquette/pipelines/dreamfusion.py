@@ -75,23 +75,24 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    iterations=180,
+    iterations=200,
     view_words=False,
-    guidance=4.0,
+    guidance=6.0,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
-        activation="softplus", blob=3.0,
+        activation="softplus", blob=1.5,
     ),
     learned_background=False,
     loop=Loop(
         cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
-        rates=Rates(Exponential(2e-2, 2e-3, 180), Exponential(5e-3, 1e-3, 180)),
-        penalties=Penalties(Linear(0.1, 1.0, 150), Constant(0.0), Steps((0.0, 100.0), (120,))),
-        light=Light(unlit_steps=100, textureless=0.1), pace=Pace(45, 45),
+        rates=Rates(Exponential(2e-2, 2e-3, 200), Exponential(5e-3, 1e-3, 200)),
+        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
+        light=Light(unlit_steps=100, albedo=0.75, textureless=0.1, is_soft=True), pace=Pace(50, 50),
     ),
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, no words for sides, white behind, a low guidance scale, a coarse grid
-without the cells that would only hold noise, and a flat ball, whose surroundings can still learn."""
+without the cells that would only hold noise, a flat ball, whose surroundings can still learn, and few lit steps, which
+drive the albedo up."""
 TINY = Config(
     iterations=4, view_words=False, learned_background=False,
     shape=FieldShape(

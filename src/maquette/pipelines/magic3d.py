@@ -94,19 +94,19 @@ class Config:
 PAPER = Config()
 """The published numbers, as threestudio has them for Stable Diffusion."""
 DEFAULT = Config(
-    coarse=Stage(180, (0.02, 0.98, 0.98), "variance", guidance=4.0),
+    coarse=Stage(200, (0.02, 0.98, 0.98), "variance", guidance=6.0),
     fine=Stage(100, (0.02, 0.5, 0.3), "variance", guidance=4.0),
     view_words=False,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
-        activation="softplus", blob=3.0,
+        activation="softplus", blob=1.5,
     ),
     learned_background=False,
     loop=Loop(
         cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
-        rates=Rates(table=Exponential(2e-2, 2e-3, 180), networks=Exponential(5e-3, 1e-3, 180)),
-        penalties=Penalties(Linear(0.1, 1.0, 150), Constant(0.0), Steps((0.0, 100.0), (120,))),
-        light=Light(unlit_steps=100, textureless=0.1, is_soft=True, around="axis"), pace=Pace(45, 45),
+        rates=Rates(table=Exponential(2e-2, 2e-3, 200), networks=Exponential(5e-3, 1e-3, 200)),
+        penalties=Penalties(Linear(0.1, 1.0, 200), Constant(0.0), Steps((0.0, 100.0), (150,))),
+        light=Light(unlit_steps=100, albedo=0.75, textureless=0.1, is_soft=True, around="axis"), pace=Pace(50, 50),
     ),
     cells=48,
     surface=SurfaceLoop(
