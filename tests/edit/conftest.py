@@ -1,11 +1,12 @@
-"""Small clouds that every test of edits starts from."""
+"""Small clouds and sessions that tests of edits start from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from maquette.edit import Scene
+from maquette.edit import Scene, Session
 from maquette.representations import GaussianCloud
 
 
@@ -34,3 +35,21 @@ def scene() -> Scene:
     means = means + torch.where(is_left, -0.3, 0.3)[:, None] * torch.tensor([1.0, 0, 0])
     cloud = GaussianCloud(**cloud.tensors() | {"means": means})
     return Scene(cloud, {"left": is_left, "right": ~is_left})
+
+
+@pytest.fixture
+def fresh(tmp_path, scene) -> Iterator[Session]:
+    """A session of the scene without edits."""
+    with Session.create(tmp_path / "s.mq", scene.cloud, scene.parts) as opened:
+        yield opened
+
+
+@pytest.fixture
+def files_of() -> Callable[[Path], dict[str, bytes]]:
+    """A function from a folder to all that is in it."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+    return read
