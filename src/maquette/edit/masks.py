@@ -19,19 +19,21 @@ from torch import Tensor
 
 from maquette.core import Camera
 from maquette.core.errors import BadInput
+from maquette.edit.pose import camera_of, check_pose
 from maquette.edit.scene import Scene
 
-MOST_PIXELS = 4096 * 4096  # of a mask
 LEAST_SEEN = 0.02
 """A row counts as seen if this share of it is; less shows through the cracks of a surface."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One camera and the mask drawn in its picture, as plain values; `view` makes it, `camera` and `mask` read it."""
+    """One camera and the mask drawn in its picture, as plain values; `view` makes it, `camera` and `mask` read it.
+
+    The pose is 16 numbers, row by row.
+    """
 
     world_from_camera: tuple[float, ...]
-    """16 numbers, row by row."""
     focal_px: tuple[float, float]
     center_px: tuple[float, float]
     height: int
@@ -40,19 +42,12 @@ class View:
     """One bit a pixel, row by row, compressed (zlib) and in base64."""
 
     def __post_init__(self) -> None:
-        if len(self.world_from_camera) != 16 or not 1 <= self.height * self.width <= MOST_PIXELS:
-            raise BadInput("a view has no 4 x 4 pose, or too many pixels", "make it with maquette.edit.view")
+        check_pose(self, "view")
 
     @property
     def camera(self) -> Camera:
         """A batch of one."""
-        return Camera(
-            torch.tensor(self.world_from_camera).view(1, 4, 4),
-            torch.tensor([self.focal_px]),
-            torch.tensor([self.center_px]),
-            self.height,
-            self.width,
-        )
+        return camera_of(self)
 
     @property
     def mask(self) -> Bool[Tensor, "height width"]:

@@ -18,7 +18,8 @@ from maquette.core import Camera, Notice
 from maquette.core.errors import BadInput
 from maquette.core.rotation import normalize
 from maquette.edit.grow import Pixels, check_click, grow, points_in_camera
-from maquette.edit.masks import LEAST_SEEN, MOST_PIXELS, View, view, visible_weight
+from maquette.edit.masks import LEAST_SEEN, View, view, visible_weight
+from maquette.edit.pose import camera_of, check_pose
 from maquette.edit.regions import nearest
 from maquette.edit.scene import Change, Scene, check_name
 from maquette.edit.select import named
@@ -51,19 +52,12 @@ class Shot:
     width: int
 
     def __post_init__(self) -> None:
-        if len(self.world_from_camera) != 16 or not 1 <= self.height * self.width <= MOST_PIXELS:
-            raise BadInput("a shot has no 4 x 4 pose, or too many pixels", "make it with maquette.edit.shot")
+        check_pose(self, "shot")
 
     @property
     def camera(self) -> Camera:
         """A batch of one."""
-        return Camera(
-            torch.tensor(self.world_from_camera).view(1, 4, 4),
-            torch.tensor([self.focal_px]),
-            torch.tensor([self.center_px]),
-            self.height,
-            self.width,
-        )
+        return camera_of(self)
 
 
 def shot(camera: Camera) -> Shot:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maquette.core import Event
-from maquette.core.schedule import Constant, Exponential, Linear
+from maquette.core.schedule import Linear
 from maquette.diffusion import TimeRange
 from maquette.priors import MultiviewPrior
 from maquette.representations.gaussians import GaussianCloud
-from maquette.training import density, optim
+from maquette.training import density, optim, short_loops
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Loop
 from maquette.training.orbits import Around
@@ -53,25 +53,13 @@ DEFAULT = Config(
     guidance=5.0,
     init_points=4000,
     init_radius=0.4,
-    loop=Loop(
-        rates=optim.Rates(
-            means=Exponential(5e-3, 5e-4, 150), log_scales=Exponential(2e-2, 2e-3, 150), quats=Constant(1e-2),
-            logit_opacities=Exponential(1e-1, 1e-2, 150), sh=Exponential(4e-2, 4e-3, 150),
-        ),
-        control=density.AdaptiveDensity(
-            every=25, begin=10, end=126, quantile=0.95, prune_opacity=0.05, prune_scale=0.1, reset_every=None,
-            most=10_000,
-        ),
-    ),
+    loop=short_loops.POCKET,
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, its own size at once, a low scale, rates for fewer steps."""
 TINY = Config(
     iterations=4, resolution=32, doublings=(0.5,), cameras=Around(views=2), view_words=False, times=falling(4),
     guidance=7.5, init_points=64,
-    loop=Loop(
-        control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
-        preview_every=2, checkpoint_every=1,
-    ),
+    loop=short_loops.TINY,
 )  # fmt: skip
 """Seconds, for tests."""
 

@@ -32,7 +32,7 @@ from maquette.priors import MultiviewPrior, with_coverage
 from maquette.priors.sampling import resized
 from maquette.render import render_gaussians
 from maquette.representations.gaussians import GaussianCloud
-from maquette.training import density, optim
+from maquette.training import density, optim, short_loops
 from maquette.training.descent import Loop, Moment, Outcome, descend
 from maquette.training.orbits import EXTENT, Around, Widening
 from maquette.training.text_to_cloud import Task
@@ -190,10 +190,7 @@ and exaggerate for as long as they go on: a low guidance scale, falling rates, a
 TINY = Config(
     iterations=4, resolution=32, cameras=Around(views=2), view_words=False, negative=None,
     nodes=Nodes(count=2, jump_min=(150, 150), jump_max=(200, 200), farthest=(500, 500)), init_points=64,
-    loop=Loop(
-        control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
-        preview_every=2, checkpoint_every=1,
-    ),
+    loop=short_loops.TINY,
     ending=Ending(circles=((2, 15.0),), iterations=2, batch_views=1, radius=2.2, fov_deg=40.0),
 )  # fmt: skip
 """Seconds, for tests."""

@@ -12,7 +12,7 @@ from maquette.core.schedule import Constant, Exponential, Steps
 from maquette.diffusion import TimeRange
 from maquette.priors import MultiviewPrior
 from maquette.representations.gaussians import GaussianCloud
-from maquette.training import density, optim
+from maquette.training import density, optim, short_loops
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Loop
 from maquette.training.orbits import Around
@@ -70,10 +70,7 @@ DEFAULT = Config(
 TINY = Config(
     iterations=4, resolution=32, cameras=Around(views=2), view_words=False, guidance=7.5, init_points=64,
     init_opacity=0.5, times=TimeRange(Constant(0.02), Steps((0.98, 0.5), (2,))),
-    loop=Loop(
-        control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
-        preview_every=2, checkpoint_every=1,
-    ),
+    loop=short_loops.TINY,
 )  # fmt: skip
 """Seconds, for tests."""
 

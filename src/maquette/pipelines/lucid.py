@@ -14,7 +14,7 @@ from maquette.guidance import Distillation, ism
 from maquette.guidance.distillation import Latents
 from maquette.priors import MultiviewPrior
 from maquette.representations.gaussians import GaussianCloud
-from maquette.training import density, optim
+from maquette.training import density, optim, short_loops
 from maquette.training.descent import Loop, Moment
 from maquette.training.orbits import EXTENT, Around, Widening
 from maquette.training.text_to_cloud import Task
@@ -103,25 +103,13 @@ DEFAULT = Config(
     strides=1,
     init_points=4000,
     init_radius=0.4,
-    loop=Loop(
-        rates=optim.Rates(
-            means=Exponential(5e-3, 5e-4, 150), log_scales=Exponential(2e-2, 2e-3, 150), quats=Constant(1e-2),
-            logit_opacities=Exponential(1e-1, 1e-2, 150), sh=Exponential(4e-2, 4e-3, 150),
-        ),
-        control=density.AdaptiveDensity(
-            every=25, begin=10, end=126, quantile=0.95, prune_opacity=0.05, prune_scale=0.1, reset_every=None,
-            most=10_000,
-        ),
-    ),
+    loop=short_loops.POCKET,
 )  # fmt: skip
 """Sized to the pocket prior: sets of four views, no words for sides, no regularisers, a low scale. An inversion keeps
 what is there, so sides that were grey stay dull: it is short here, and high noise lasts for most of the run."""
 TINY = Config(
     iterations=4, resolution=32, cameras=Around(views=2), view_words=False, negative=None, init_points=64,
-    loop=Loop(
-        control=density.AdaptiveDensity(every=1, begin=0, end=4, quantile=0.9, reset_every=None, most=100),
-        preview_every=2, checkpoint_every=1,
-    ),
+    loop=short_loops.TINY,
 )  # fmt: skip
 """Seconds, for tests."""
 
