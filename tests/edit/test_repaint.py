@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from maquette.core import BadInput, Notice, Preview, Progress
-from maquette.edit import Repaint, Session, Sources, apply, edit, replay, scene_hash
+from maquette.edit import Repaint, Scene, Session, Sources, apply, edit, replay, scene_hash
 from maquette.priors.analytic import MixturePrior
+from maquette.representations import GaussianCloud
 
 GREEN, BLUE = (0.1, 0.8, 0.2), (0.1, 0.2, 0.9)
 QUICK = {"steps": 24, "times": (0.9, 0.5), "guidance": 1.0}
@@ -42,6 +43,16 @@ def test_the_part_takes_the_color_and_all_else_keeps_every_bit(scene, prior):
         assert torch.equal(seen[30:], tensor[30:])
         assert name == "sh" or torch.equal(seen, tensor)  # the shape stays
     assert now.parts.keys() == scene.parts.keys()
+
+
+def test_colors_far_below_black_come_back(scene, prior):
+    """A channel below 0 is drawn as 0 and has no gradient: pure magenta could never turn green."""
+    sh = scene.cloud.sh.clone()
+    sh[:30] = 0
+    sh[:30, 0] = torch.tensor([1.5, -6.0, 1.5])
+    magenta = Scene(GaussianCloud(**scene.cloud.tensors() | {"sh": sh}), scene.parts)
+    now, _ = apply(Repaint("left", "a green ball", 60, times=(0.9, 0.5), guidance=1.0), magenta, Sources(prior=prior))
+    assert far(now, "left", GREEN) < 0.3
 
 
 def test_words_decide_and_the_whole_has_words_of_its_own(scene, prior):

@@ -32,6 +32,8 @@ RATE, HIGHER_SH = 5e-2, 1 / 20
 """Learning rate of the constant harmonic (0.014 in rgb), and the factor on it for all others."""
 WHOLE_EVERY = 4
 """Every fourth step looks at the whole object, if there are words for it."""
+DARKEST = (0.01 - 0.5) / SH_C0
+"""The constant harmonic of a color of 0.01. Below 0 a color is cut, and would never hear that it should be lighter."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def repaint(edit: Repaint, scene: Scene, prior: MultiviewPrior, draw: Streams) -
     everything = torch.ones(len(part), dtype=torch.bool, device=rows.device)
     near, words = around(part), prior.condition(edit.prompt)
     whole = prior.condition(edit.whole) if edit.whole else None
-    base, rest = (x.clone().requires_grad_() for x in (part.sh[:, :1], part.sh[:, 1:]))
+    base, rest = part.sh[:, :1].clamp(min=DARKEST).requires_grad_(), part.sh[:, 1:].clone().requires_grad_()
     adam = torch.optim.Adam([{"params": [base]}, {"params": [rest], "lr": RATE * HIGHER_SH}], lr=RATE, eps=1e-15)
     sh = torch.cat([base, rest], dim=1)
     starts = [edit.steps * i // len(edit.times) for i in range(len(edit.times))]
@@ -119,6 +121,8 @@ def repaint(edit: Repaint, scene: Scene, prior: MultiviewPrior, draw: Streams) -
         if not bool(torch.isfinite(loss)):
             raise NonFinite(f"the loss of a repaint is {loss.item()} at step {step}", "lower the guidance")
         adam.step()
+        with torch.no_grad():
+            base.clamp_(min=DARKEST)
         yield Progress("repaint", step + 1, edit.steps)
     painted = replace(part, sh=torch.cat([base, rest], dim=1).detach())
     return changed_in_place(scene, put(scene.cloud, rows, painted), rows)
