@@ -99,7 +99,7 @@ def session(name: str, script: dict, out: Path, quality: str, seed: int) -> list
 @torch.no_grad()
 def look(cloud: GaussianCloud) -> torch.Tensor:
     """From all around, on white."""
-    camera = turntable(VIEWS, 15.0, radius=2.7, size=SIZE)
+    camera = turntable(VIEWS, 15.0, radius=2.35, size=SIZE)
     return render_gaussians(cloud, camera, background=torch.ones(3)).color.clamp(0, 1)
 
 
