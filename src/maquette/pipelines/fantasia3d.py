@@ -98,11 +98,12 @@ DEFAULT = Config(
     appearance=Stage(100, TimeRange(Constant(0.02), Constant(0.98)), "variance", guidance=3.0),
     view_words=False,
     negative=None,
+    half_axes=(0.3, 0.3, 0.3),
     cells=40,
     paint=FieldShape(GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False),
     sculpting=SurfaceLoop(
         cameras=_AROUND, resolution=128, shape_rate=Exponential(1e-1, 1e-2, 200), color_rate=None,
-        smooth_normals=20.0, sign_changes=1.0, light=Light(unlit_steps=0, albedo=0.0, textureless=1.0, is_soft=True,
+        smooth_normals=100.0, sign_changes=1.0, light=Light(unlit_steps=0, albedo=0.0, textureless=1.0, is_soft=True,
         around="axis"), pace=Pace(50, 50),
     ),
     painting=SurfaceLoop(

@@ -69,17 +69,17 @@ class Config:
 PAPER = Config()
 """The published numbers, on a hash field of colors where the authors have a grid of latents."""
 DEFAULT = Config(
-    iterations=250,
+    iterations=200,
     view_words=False,
-    guidance=3.0,
+    guidance=5.0,
     shape=FieldShape(
         GridShape(levels=6, base=8, finest=64, log2_entries=15), hidden=32, sees_direction=False,
-        activation="softplus", blob=3.0,
+        activation="softplus", blob=1.5,
     ),
     loop=Loop(
-        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Steps((48, 64), (150,)), samples=64,
-        rates=Rates(Exponential(2e-2, 2e-3, 250), Exponential(5e-3, 1e-3, 250)),
-        penalties=Penalties(Constant(0.0), Constant(0.0), emptiness=Steps((1.0, 20.0), (125,))), light=None,
+        cameras=Around(elevation_deg=(0.0, 30.0)), resolution=Constant(48), samples=64,
+        rates=Rates(Exponential(2e-2, 2e-3, 200), Exponential(5e-3, 1e-3, 200)),
+        penalties=Penalties(Constant(0.0), Constant(0.0), emptiness=Steps((1.0, 20.0), (100,))), light=None,
         pace=Pace(50, 50),
     ),
 )  # fmt: skip
