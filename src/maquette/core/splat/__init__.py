@@ -40,13 +40,9 @@ def chosen(backend: Backend, means: Float[Tensor, "splats 3"]) -> Backend:
 
 
 def cameras_like(
-    means: Float[Tensor, "splats 3"],
-    camera_from_world: Float[Tensor, "cameras 4 4"],
-    focal_px: Float[Tensor, "cameras 2"],
-    center_px: Float[Tensor, "cameras 2"],
-    background: Float[Tensor, " 3"] | Float[Tensor, "cameras 3"],
+    means: Tensor, camera_from_world: Tensor, focal_px: Tensor, center_px: Tensor, background: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The cameras, each with its background, on the device and in the type of `means`."""
+    """The cameras, each with its background (one for all, or one each), on the device and in the type of `means`."""
     if background.ndim == 1:
         background = background.expand(len(camera_from_world), 3)
     camera = (camera_from_world, focal_px, center_px, background)

@@ -23,26 +23,7 @@ from maquette.core.lanes import (
     take,
     where,
 )
-from maquette.core.splat.blend import (
-    BEHIND,
-    CAP,
-    CUT,
-    D_BLUE,
-    D_DEPTH,
-    D_GREEN,
-    D_RED,
-    STOP,
-    SUM_BLUE,
-    SUM_DEPTH,
-    SUM_GREEN,
-    SUM_RED,
-    THROUGH,
-    add_color,
-    effect_of,
-    over_background,
-    weigh,
-    write_images,
-)
+from maquette.core.splat import blend
 from maquette.core.splat.columns import ROW
 from maquette.core.splat.tiles import HALF, PIXELS, TILE, aligned, light, nearest_in_blocks, offsets, pixel, slot_of
 from maquette.kernels.splat2d import cpu_project as c
@@ -141,15 +122,15 @@ def forward(
                 s, t = (lane_s + starts[block]) * inverse, (lane_t + starts[WIDTH + block]) * inverse
                 away_x, away_y = round_x + starts[3 * WIDTH + block], round_y + starts[4 * WIDTH + block]
                 rho = smaller(fma(s, s, t * t), fma(away_x, away_x, away_y * away_y))
-                a = smaller(exp2(opacity - rho), CAP)
-                weight, through, left_over, ends = weigh(work, at, a, is_hit & (a >= CUT))
+                a = smaller(exp2(opacity - rho), blend.CAP)
+                weight, through, left_over, ends = blend.weigh(work, at, a, is_hit & (a >= blend.CUT))
                 is_blended = weight > 0.0
                 if any_lane(is_blended):
                     changed |= 1 << block
                     z = z0 * inverse
                     mapped = fma(below, slope, nearest)
                     moment = weight * mapped
-                    add_color(work, at, weight, red, green, blue, z)
+                    blend.add_color(work, at, weight, red, green, blue, z)
                     store(work, at + SUM_NX, fma(weight, nx, load(work, at + SUM_NX)))
                     store(work, at + SUM_NY, fma(weight, ny, load(work, at + SUM_NY)))
                     store(work, at + SUM_NZ, fma(weight, nz, load(work, at + SUM_NZ)))
@@ -161,7 +142,7 @@ def forward(
                         store(work, at + MEDIAN, where(is_median, z, load(work, at + MEDIAN)))
                 if any_lane(ends & (through > 0.0)):
                     changed |= 1 << block
-                    if not any_lane(left_over >= STOP):
+                    if not any_lane(left_over >= blend.STOP):
                         alive &= ~(1 << block)
             masks[at_k] = changed
         visited[job] = k - first
@@ -169,10 +150,10 @@ def forward(
         for at in range(0, PIXELS, WIDTH):
             for plane in range(0, STATE, PIXELS):
                 store(state, job * STATE + plane + at, load(work, plane + at))
-            covered = over_background(work, at, back_red, back_green, back_blue)
+            covered = blend.over_background(work, at, back_red, back_green, back_blue)
             first_moment = load(work, at + M1)
             store(work, at + M2, larger(covered * load(work, at + M2) - first_moment * first_moment, 0.0))
-        write_images(work, view, left, upper, width, height, color, alpha, depth)
+        blend.write_images(work, view, left, upper, width, height, color, alpha, depth)
         for y in range(min(TILE, height - upper)):
             to = (view * height + upper + y) * width + left
             for x in range(min(TILE, width - left)):
@@ -220,10 +201,10 @@ def backward(
         rows, columns = min(TILE, height - upper), min(TILE, width - left)
         to = (view * height + upper) * width + left
         for channel in range(3):
-            _gather(D_RED + channel * PIXELS, d_color, 3, channel, work, to, width, rows, columns)
+            _gather(blend.D_RED + channel * PIXELS, d_color, 3, channel, work, to, width, rows, columns)
             _gather(D_NX + channel * PIXELS, d_normal, 3, channel, work, to, width, rows, columns)
         _gather(D_ALPHA, d_alpha, 1, 0, work, to, width, rows, columns)
-        _gather(D_DEPTH, d_depth, 1, 0, work, to, width, rows, columns)
+        _gather(blend.D_DEPTH, d_depth, 1, 0, work, to, width, rows, columns)
         _gather(D_MEDIAN, d_median, 1, 0, work, to, width, rows, columns)
         _gather(D_SQUARE, d_distortion, 1, 0, work, to, width, rows, columns)
         first = tile_first[job]
@@ -260,10 +241,11 @@ def backward(
                 away_x, away_y = round_x + starts[3 * WIDTH + block], round_y + starts[4 * WIDTH + block]
                 rho, dot = fma(s, s, t * t), fma(away_x, away_x, away_y * away_y)
                 raw = exp2(opacity - smaller(rho, dot))
-                a = smaller(raw, CAP)
-                weight, through, _, _ = weigh(work, at, a, is_hit & (a >= CUT))
+                a = smaller(raw, blend.CAP)
+                weight, through, _, _ = blend.weigh(work, at, a, is_hit & (a >= blend.CUT))
 
-                d_red, d_green, d_blue = load(work, at + D_RED), load(work, at + D_GREEN), load(work, at + D_BLUE)
+                d_red, d_green = load(work, at + blend.D_RED), load(work, at + blend.D_GREEN)
+                d_blue = load(work, at + blend.D_BLUE)
                 d_nx, d_ny, d_nz = load(work, at + D_NX), load(work, at + D_NY), load(work, at + D_NZ)
                 g_red, g_green = fma(weight, d_red, g_red), fma(weight, d_green, g_green)
                 g_blue = fma(weight, d_blue, g_blue)
@@ -271,12 +253,12 @@ def backward(
                 n_v = fma(weight, fma(d_nx, bx, fma(d_ny, by, d_nz * bz)), n_v)
                 z, mapped = z0 * inverse, fma(below, slope, nearest)
                 square, along = load(work, at + D_SQUARE), load(work, at + D_MAPPED)
-                far = z * load(work, at + D_DEPTH)
+                far = z * load(work, at + blend.D_DEPTH)
                 value = fma(d_red, red, fma(d_green, green, fma(d_blue, blue, far)))
                 value = fma(d_nx, nx, fma(d_ny, ny, fma(d_nz, nz, value)))
                 value = fma(fma(square, mapped, along), mapped, value + load(work, at + D_ALPHA))
 
-                effect = effect_of(work, at, value * weight, weight, raw, a)
+                effect = blend.effect_of(work, at, value * weight, weight, raw, a)
                 of_disc = where(rho <= dot, effect, 0.0)
                 of_dot = effect - of_disc
                 # By the logarithm of the depth: through the two depths and, as d(1 / z) is, the mapped one.
@@ -301,11 +283,11 @@ def _prepare(work, state, kept, backgrounds, back):
     back_red, back_green, back_blue = backgrounds[back], backgrounds[back + 1], backgrounds[back + 2]
     for at in range(0, PIXELS, WIDTH):
         store(work, at + WHICH, load(state, kept + at + WHICH))
-        covered = 1.0 - magnitude(load(state, kept + at + THROUGH))
-        far = where(covered > 0.0, load(work, at + D_DEPTH) / covered, 0.0)
-        red, green, blue = load(work, at + D_RED), load(work, at + D_GREEN), load(work, at + D_BLUE)
+        covered = 1.0 - magnitude(load(state, kept + at + blend.THROUGH))
+        far = where(covered > 0.0, load(work, at + blend.D_DEPTH) / covered, 0.0)
+        red, green, blue = load(work, at + blend.D_RED), load(work, at + blend.D_GREEN), load(work, at + blend.D_BLUE)
         nx, ny, nz = load(work, at + D_NX), load(work, at + D_NY), load(work, at + D_NZ)
-        sum_z = load(state, kept + at + SUM_DEPTH)
+        sum_z = load(state, kept + at + blend.SUM_DEPTH)
         m1, m2 = load(state, kept + at + M1), load(state, kept + at + M2)
         spread = load(work, at + D_SQUARE)
         one = load(work, at + D_ALPHA) - red * back_red - green * back_green - blue * back_blue
@@ -313,13 +295,12 @@ def _prepare(work, state, kept, backgrounds, back):
         one = fma(spread, m2, one)
         square, along = spread * covered, -2.0 * spread * m1
         store(work, at + D_ALPHA, one)
-        store(work, at + D_DEPTH, far)
+        store(work, at + blend.D_DEPTH, far)
         store(work, at + D_SQUARE, square)
         store(work, at + D_MAPPED, along)
-        whole = fma(
-            red, load(state, kept + at + SUM_RED), fma(green, load(state, kept + at + SUM_GREEN), one * covered)
-        )
-        whole = fma(blue, load(state, kept + at + SUM_BLUE), fma(far, sum_z, whole))
+        whole = fma(green, load(state, kept + at + blend.SUM_GREEN), one * covered)
+        whole = fma(red, load(state, kept + at + blend.SUM_RED), whole)
+        whole = fma(blue, load(state, kept + at + blend.SUM_BLUE), fma(far, sum_z, whole))
         whole = fma(nx, load(state, kept + at + SUM_NX), fma(ny, load(state, kept + at + SUM_NY), whole))
         whole = fma(nz, load(state, kept + at + SUM_NZ), fma(square, m2, fma(along, m1, whole)))
-        store(work, at + BEHIND, whole)
+        store(work, at + blend.BEHIND, whole)

@@ -21,19 +21,8 @@ from maquette.core.lanes import (
     store_columns,
     where,
 )
-from maquette.core.splat.columns import (
-    ROW,
-    TINY,
-    copy_columns,
-    read3,
-    read4,
-    sum_over_tiles,
-    take_rows,
-    write2,
-    write3,
-    write4,
-    write_opacities,
-)
+from maquette.core.splat import columns
+from maquette.core.splat.columns import ROW, TINY
 
 # The columns of a splat's first row. OX, OY lead from the projected centre to the middle of the low-pass filter; M is
 # the upper triangle [[P, Q], [0, R]] with |M d| = 1 on the outline where alpha is 1/255, d from its centre EX, EY.
@@ -123,25 +112,25 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, spla
     shared = colors.size == 3 * n
     scratch = np.empty(4 * WIDTH, np.float32)
     while True:
-        start, end = take_rows(counter, n)
+        start, end = columns.take_rows(counter, n)
         if start >= end:
             break
         for first in range(start, end, WIDTH):
-            mean = read3(means, first, n, scratch)
-            copy_columns(scales, 2, first, n, scratch)
+            mean = columns.read3(means, first, n, scratch)
+            columns.copy_columns(scales, 2, first, n, scratch)
             su, sv = larger(load(scratch, 0), THINNEST), larger(load(scratch, 16), THINNEST)
-            qw, qx, qy, qz = read4(quats, first, n, scratch)
+            qw, qx, qy, qz = columns.read4(quats, first, n, scratch)
             qw, qx, qy, qz, _ = _unit(qw, qx, qy, qz)
             tangent, bitangent, normal = _rotation(qw, qx, qy, qz)
-            copy_columns(log2_opacities, 1, first, n, scratch)
+            columns.copy_columns(log2_opacities, 1, first, n, scratch)
             log2_opacity = load(scratch, 0)
             reach = larger(log2_opacity + LOG2_255, 0.0)
             kappa2 = reach * (2 * LN2)  # u^2 + v^2 where alpha falls below 1/255
-            copy_columns(colors, 3, first, n, scratch)
+            columns.copy_columns(colors, 3, first, n, scratch)
             for view in range(views):
                 at = view * CAMERA
                 if not shared:
-                    copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
+                    columns.copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
                 red, green, blue = load(scratch, 0), load(scratch, 16), load(scratch, 32)
                 w = _camera(cameras, at)
                 point, inverse = _point(w, cameras, at, mean)
@@ -196,7 +185,7 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, spla
                 right = where(is_seen, where(is_whole, u + right, NOWHERE), -1.0)
                 top = where(is_seen, where(is_whole, v + top, -NOWHERE), 1.0)
                 bottom = where(is_seen, where(is_whole, v + bottom, NOWHERE), -1.0)
-                write4(left, right, top, bottom, first, n, scratch, boxes[view * 4 * n : (view + 1) * 4 * n])
+                columns.write4(left, right, top, bottom, first, n, scratch, boxes[view * 4 * n : (view + 1) * 4 * n])
                 if shared:
                     store(scratch, 0, red)
                     store(scratch, 16, green)
@@ -234,15 +223,15 @@ def project_backward(
     shared = grad_colors.size == 3 * n
     scratch, table = np.empty(4 * WIDTH, np.float32), np.empty(WIDTH * ROW, np.float32)
     while True:
-        start, end = take_rows(counter, n)
+        start, end = columns.take_rows(counter, n)
         if start >= end:
             break
         for first in range(start, end, WIDTH):
-            mean = read3(means, first, n, scratch)
-            copy_columns(scales, 2, first, n, scratch)
+            mean = columns.read3(means, first, n, scratch)
+            columns.copy_columns(scales, 2, first, n, scratch)
             su, sv = larger(load(scratch, 0), THINNEST), larger(load(scratch, 16), THINNEST)
             over_su, over_sv = 1.0 / su, 1.0 / sv
-            qw, qx, qy, qz = read4(quats, first, n, scratch)
+            qw, qx, qy, qz = columns.read4(quats, first, n, scratch)
             qw, qx, qy, qz, shrink = _unit(qw, qx, qy, qz)
             tangent, bitangent, normal = _rotation(qw, qx, qy, qz)
             zero = qw * 0.0
@@ -252,13 +241,15 @@ def project_backward(
                 at = view * CAMERA
                 here = view * n + first
                 (e_red, e_green, e_blue, n_u, n_v, e, e_u, e_v, e_uu, e_uv, e_vv, w_1, w_u, w_v, at_x, at_y) = (
-                    sum_over_tiles(partials, slot_first, slot_count, here, n - first, zero, table)
+                    columns.sum_over_tiles(partials, slot_first, slot_count, here, n - first, zero, table)
                 )  # fmt: skip
                 g_opacity = g_opacity + e
                 if shared:
                     red, green, blue = red + e_red, green + e_green, blue + e_blue
                 else:
-                    write3(e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n])
+                    columns.write3(
+                        e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n]
+                    )
                 e_u, e_v, w_u, w_v = e_u / K, e_v / K, w_u / K, w_v / K
                 e_uu, e_uv, e_vv = e_uu / (K * K), e_uv / (K * K), e_vv / (K * K)
 
@@ -313,13 +304,13 @@ def project_backward(
                 gy = gy + where(is_seen, fma(px, w[0][1], fma(py, w[1][1], pz * w[2][1])), 0.0)
                 gz = gz + where(is_seen, fma(px, w[0][2], fma(py, w[1][2], pz * w[2][2])), 0.0)
             if shared:
-                write3(red, green, blue, first, n, scratch, grad_colors)
-            write3(gx, gy, gz, first, n, scratch, grad_means)
-            write2(g_su, g_sv, first, n, scratch, grad_scales)
-            write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
+                columns.write3(red, green, blue, first, n, scratch, grad_colors)
+            columns.write3(gx, gy, gz, first, n, scratch, grad_means)
+            columns.write2(g_su, g_sv, first, n, scratch, grad_scales)
+            columns.write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
             # A turn by h about an axis of the disc multiplies the quaternion from the right by (1, h / 2).
             gw = -(qx * turn_u + qy * turn_v + qz * turn_n) * (2.0 * shrink)
             ga = (qw * turn_u - qz * turn_v + qy * turn_n) * (2.0 * shrink)
             gb = (qz * turn_u + qw * turn_v - qx * turn_n) * (2.0 * shrink)
             gc = (qw * turn_n + qx * turn_v - qy * turn_u) * (2.0 * shrink)
-            write4(gw, ga, gb, gc, first, n, scratch, grad_quats)
+            columns.write4(gw, ga, gb, gc, first, n, scratch, grad_quats)

@@ -22,26 +22,7 @@ from maquette.core.lanes import (
     take,
     where,
 )
-from maquette.core.splat.blend import (
-    BEHIND,
-    CAP,
-    CUT,
-    D_BLUE,
-    D_DEPTH,
-    D_GREEN,
-    D_RED,
-    STOP,
-    SUM_BLUE,
-    SUM_DEPTH,
-    SUM_GREEN,
-    SUM_RED,
-    THROUGH,
-    add_color,
-    effect_of,
-    over_background,
-    weigh,
-    write_images,
-)
+from maquette.core.splat import blend
 from maquette.core.splat.columns import ROW
 from maquette.core.splat.tiles import HALF, PIXELS, TILE, aligned, light, nearest_in_blocks, offsets, pixel, slot_of
 from maquette.kernels.splat3d.cpu_project import (
@@ -113,18 +94,18 @@ def forward(
                 mask &= mask - 1
                 at = block * WIDTH
                 s, t = lane_s + starts[block], lane_t + starts[WIDTH + block]
-                a = smaller(exp2(fma(-t, t, fma(-s, s, opacity))), CAP)
-                weight, _, left_over, ends = weigh(work, at, a, a >= CUT)
-                add_color(work, at, weight, red, green, blue, z)
-                if any_lane(ends) and not any_lane(left_over >= STOP):
+                a = smaller(exp2(fma(-t, t, fma(-s, s, opacity))), blend.CAP)
+                weight, _, left_over, ends = blend.weigh(work, at, a, a >= blend.CUT)
+                blend.add_color(work, at, weight, red, green, blue, z)
+                if any_lane(ends) and not any_lane(left_over >= blend.STOP):
                     alive &= ~(1 << block)
         visited[job] = k - tile_first[job]
         back_red, back_green, back_blue = backgrounds[view * 3], backgrounds[view * 3 + 1], backgrounds[view * 3 + 2]
         for at in range(0, PIXELS, WIDTH):
             for plane in range(0, STATE, PIXELS):
                 store(state, job * STATE + plane + at, load(work, plane + at))
-            over_background(work, at, back_red, back_green, back_blue)
-        write_images(work, view, left, upper, width, height, color, alpha, depth)
+            blend.over_background(work, at, back_red, back_green, back_blue)
+        blend.write_images(work, view, left, upper, width, height, color, alpha, depth)
 
 
 @compiled
@@ -159,26 +140,28 @@ def backward(
             for x in range(min(TILE, width - left)):
                 at = pixel(x, y)
                 if d_color.size:
-                    work[at + D_RED] = d_color[(to + x) * 3]
-                    work[at + D_GREEN] = d_color[(to + x) * 3 + 1]
-                    work[at + D_BLUE] = d_color[(to + x) * 3 + 2]
+                    work[at + blend.D_RED] = d_color[(to + x) * 3]
+                    work[at + blend.D_GREEN] = d_color[(to + x) * 3 + 1]
+                    work[at + blend.D_BLUE] = d_color[(to + x) * 3 + 2]
                 if d_alpha.size:
                     work[at + D_ALPHA] = d_alpha[to + x]
                 if d_depth.size:
-                    work[at + D_DEPTH] = d_depth[to + x]
+                    work[at + blend.D_DEPTH] = d_depth[to + x]
         light(work, lane_x, lane_y, left, upper, width, height)
         for at in range(0, PIXELS, WIDTH):
             kept = job * STATE + at
-            covered = 1.0 - magnitude(load(state, kept + THROUGH))
-            far = where(covered > 0.0, load(work, at + D_DEPTH) / covered, 0.0)
-            red, green, blue = load(work, at + D_RED), load(work, at + D_GREEN), load(work, at + D_BLUE)
-            sum_z = load(state, kept + SUM_DEPTH)
+            covered = 1.0 - magnitude(load(state, kept + blend.THROUGH))
+            far = where(covered > 0.0, load(work, at + blend.D_DEPTH) / covered, 0.0)
+            red, green = load(work, at + blend.D_RED), load(work, at + blend.D_GREEN)
+            blue = load(work, at + blend.D_BLUE)
+            sum_z = load(state, kept + blend.SUM_DEPTH)
             one = load(work, at + D_ALPHA) - red * back_red - green * back_green - blue * back_blue
             one = one - where(covered > 0.0, far * sum_z / covered, 0.0)
             store(work, at + D_ALPHA, one)
-            store(work, at + D_DEPTH, far)
-            whole = fma(red, load(state, kept + SUM_RED), fma(green, load(state, kept + SUM_GREEN), one * covered))
-            store(work, at + BEHIND, fma(blue, load(state, kept + SUM_BLUE), fma(far, sum_z, whole)))
+            store(work, at + blend.D_DEPTH, far)
+            whole = fma(green, load(state, kept + blend.SUM_GREEN), one * covered)
+            whole = fma(red, load(state, kept + blend.SUM_RED), whole)
+            store(work, at + blend.BEHIND, fma(blue, load(state, kept + blend.SUM_BLUE), fma(far, sum_z, whole)))
         for k in range(tile_first[job], tile_first[job + 1]):
             i = view * n + pairs[k]
             slot = slot_of(i, tile_x, tile_y, boxes, slot_first)
@@ -201,15 +184,15 @@ def backward(
                 at = block * WIDTH
                 s, t = lane_s + starts[block], lane_t + starts[WIDTH + block]
                 raw = exp2(fma(-t, t, fma(-s, s, opacity)))
-                a = smaller(raw, CAP)
-                weight, _, _, _ = weigh(work, at, a, a >= CUT)
-                d_red, d_green = load(work, at + D_RED), load(work, at + D_GREEN)
-                d_blue, d_z = load(work, at + D_BLUE), load(work, at + D_DEPTH)
+                a = smaller(raw, blend.CAP)
+                weight, _, _, _ = blend.weigh(work, at, a, a >= blend.CUT)
+                d_red, d_green = load(work, at + blend.D_RED), load(work, at + blend.D_GREEN)
+                d_blue, d_z = load(work, at + blend.D_BLUE), load(work, at + blend.D_DEPTH)
                 g_red, g_green = fma(weight, d_red, g_red), fma(weight, d_green, g_green)
                 g_blue, g_z = fma(weight, d_blue, g_blue), fma(weight, d_z, g_z)
                 value = fma(d_red, red, fma(d_green, green, fma(d_blue, blue, fma(d_z, z, load(work, at + D_ALPHA)))))
                 value = value * weight
-                slope = effect_of(work, at, value, weight, raw, a)
+                slope = blend.effect_of(work, at, value, weight, raw, a)
                 slope_s, slope_t = slope * s, slope * t
                 e, es, et = e + slope, es + slope_s, et + slope_t
                 ess, est, ett = fma(slope_s, s, ess), fma(slope_s, t, est), fma(slope_t, t, ett)

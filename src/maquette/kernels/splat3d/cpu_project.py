@@ -8,19 +8,8 @@ alpha(d) = 2 ** (log2(opacity) - |M d|^2): never above the opacity, and free of 
 import numpy as np
 
 from maquette.core.lanes import WIDTH, compiled, fma, larger, load, load_columns, smaller, sqrt, store_columns, where
-from maquette.core.splat.columns import (
-    ROW,
-    TINY,
-    copy_columns,
-    read3,
-    read4,
-    sum_over_tiles,
-    take_rows,
-    write2,
-    write3,
-    write4,
-    write_opacities,
-)
+from maquette.core.splat import columns
+from maquette.core.splat.columns import ROW, TINY
 
 # The columns of a splat's row; DX_DY is where on a horizontal line the splat is brightest (dx per dy), and so on.
 U, V, P, Q, R, DX_DY, DY_DX, LOG2_OPACITY, REACH, DEPTH, RED, GREEN, BLUE, HALF_X, HALF_Y = range(15)
@@ -102,23 +91,23 @@ def project(counter, means, quats, scales, log2_opacities, colors, cameras, prob
     shared = colors.size == 3 * n
     scratch = np.empty(4 * WIDTH, np.float32)
     while True:
-        start, end = take_rows(counter, n)
+        start, end = columns.take_rows(counter, n)
         if start >= end:
             break
         for first in range(start, end, WIDTH):
-            x, y, z = read3(means, first, n, scratch)
-            s0, s1, s2 = read3(scales, first, n, scratch)
-            qw, qx, qy, qz = read4(quats, first, n, scratch)
+            x, y, z = columns.read3(means, first, n, scratch)
+            s0, s1, s2 = columns.read3(scales, first, n, scratch)
+            qw, qx, qy, qz = columns.read4(quats, first, n, scratch)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             turn = _rotation(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
-            copy_columns(log2_opacities, 1, first, n, scratch)
+            columns.copy_columns(log2_opacities, 1, first, n, scratch)
             log2_opacity = load(scratch, 0)
             reach = larger(log2_opacity + LOG2_255, 0.0)
-            copy_columns(colors, 3, first, n, scratch)
+            columns.copy_columns(colors, 3, first, n, scratch)
             for view in range(views):
                 at = view * CAMERA
                 if not shared:
-                    copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
+                    columns.copy_columns(colors[view * 3 * n : (view + 1) * 3 * n], 3, first, n, scratch)
                 tz, _, slope_x, slope_y, _, _, _, _, top, bottom = _view(x, y, z, cameras, at)
                 g, h = _times(top, turn), _times(bottom, turn)
                 g, h = (g[0] * s0, g[1] * s1, g[2] * s2), (h[0] * s0, h[1] * s1, h[2] * s2)
@@ -157,13 +146,13 @@ def project_backward(
     scratch = np.empty(4 * WIDTH, np.float32)
     table = np.empty(WIDTH * ROW, np.float32)
     while True:
-        start, end = take_rows(counter, n)
+        start, end = columns.take_rows(counter, n)
         if start >= end:
             break
         for first in range(start, end, WIDTH):
-            x, y, z = read3(means, first, n, scratch)
-            s0, s1, s2 = read3(scales, first, n, scratch)
-            qw, qx, qy, qz = read4(quats, first, n, scratch)
+            x, y, z = columns.read3(means, first, n, scratch)
+            s0, s1, s2 = columns.read3(scales, first, n, scratch)
+            qw, qx, qy, qz = columns.read4(quats, first, n, scratch)
             shrink = 1.0 / larger(sqrt(qw * qw + qx * qx + qy * qy + qz * qz), TINY)
             qw, qx, qy, qz = qw * shrink, qx * shrink, qy * shrink, qz * shrink
             turn = _rotation(qw, qx, qy, qz)
@@ -173,7 +162,7 @@ def project_backward(
             for view in range(views):
                 at = view * CAMERA
                 here = view * n + first
-                e_red, e_green, e_blue, e_depth, e, es, et, ess, est, ett, _, _, _, _, _, _ = sum_over_tiles(
+                e_red, e_green, e_blue, e_depth, e, es, et, ess, est, ett, _, _, _, _, _, _ = columns.sum_over_tiles(
                     partials, slot_first, slot_count, here, n - first, zero, table
                 )
                 row = load_columns(splats, (view * padded + first) * ROW)
@@ -230,22 +219,24 @@ def project_backward(
                 if shared:
                     red, green, blue = red + e_red, green + e_green, blue + e_blue
                 else:
-                    write3(e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n])
+                    columns.write3(
+                        e_red, e_green, e_blue, first, n, scratch, grad_colors[view * 3 * n : (view + 1) * 3 * n]
+                    )
                 if grad_probe.size:
                     gu, gv = where(is_seen, gu, 0.0), where(is_seen, gv, 0.0)
-                    write2(gu, gv, first, n, scratch, grad_probe[view * 2 * n : (view + 1) * 2 * n])
+                    columns.write2(gu, gv, first, n, scratch, grad_probe[view * 2 * n : (view + 1) * 2 * n])
             if shared:
-                write3(red, green, blue, first, n, scratch, grad_colors)
-            write3(gx, gy, gz, first, n, scratch, grad_means)
-            write3(gs0, gs1, gs2, first, n, scratch, grad_scales)
-            write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
+                columns.write3(red, green, blue, first, n, scratch, grad_colors)
+            columns.write3(gx, gy, gz, first, n, scratch, grad_means)
+            columns.write3(gs0, gs1, gs2, first, n, scratch, grad_scales)
+            columns.write_opacities(g_opacity, opacities, first, n, scratch, grad_opacities)
             # Through the rotation matrix, then through the normalisation, which only turns.
             gw = qx * (r7 - r5) + qy * (r2 - r6) + qz * (r3 - r1)
             ga = qy * (r1 + r3) + qz * (r2 + r6) + qw * (r7 - r5) - 2 * qx * (r4 + r8)
             gb = qx * (r1 + r3) + qz * (r5 + r7) + qw * (r2 - r6) - 2 * qy * (r0 + r8)
             gc = qx * (r2 + r6) + qy * (r5 + r7) + qw * (r3 - r1) - 2 * qz * (r0 + r4)
             along = qw * gw + qx * ga + qy * gb + qz * gc
-            write4(
+            columns.write4(
                 (gw - qw * along) * (2.0 * shrink), (ga - qx * along) * (2.0 * shrink),
                 (gb - qy * along) * (2.0 * shrink), (gc - qz * along) * (2.0 * shrink), first, n, scratch, grad_quats,
             )  # fmt: skip
