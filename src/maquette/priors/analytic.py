@@ -22,6 +22,7 @@ from maquette.core.seed import Streams
 from maquette.diffusion import alpha_bar_at, guide, scaled_linear
 from maquette.priors.protocol import Condition
 
+Squares = Float[Tensor, "views channels size size"]
 Look = Callable[[Camera], Float[Tensor, "views height width 4"]]  # sRGB blended on white, and coverage
 
 
@@ -90,20 +91,14 @@ class RenderOracle:
         """Pixels to [-1, 1], channel first; coverage is dropped unless this oracle was made with it."""
         return images[..., : self.latent_shape[0]].movedim(-1, 1) * 2 - 1
 
-    def decode(self, latents: Float[Tensor, "views channels size size"]) -> Float[Tensor, "views size size channels"]:
+    def decode(self, latents: Squares) -> Float[Tensor, "views size size channels"]:
         """The inverse of `encode`, clamped to [0, 1]."""
         return ((latents.movedim(1, -1) + 1) / 2).clamp(0, 1)
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views channels size size"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float = 1.0,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views channels size size"]:
+        self, latents: Squares, t: float, condition: Condition, camera: Camera, *,
+        guidance: float = 1.0, rescale: float = 0.0,
+    ) -> Squares:  # fmt: skip
         """The exact posterior mean; guidance has no effect, since there is only one scene, but is counted."""
         self.evaluations += 1 if guidance in (0, 1) else 2
         means = self.encode(self.pictures(camera).flatten(0, 1))
@@ -171,20 +166,14 @@ class MixturePrior:
         """Channels first."""
         return images.movedim(-1, 1)
 
-    def decode(self, latents: Float[Tensor, "views channels size size"]) -> Float[Tensor, "views size size channels"]:
+    def decode(self, latents: Squares) -> Float[Tensor, "views size size channels"]:
         """Channels last."""
         return latents.movedim(1, -1)
 
     def denoise(
-        self,
-        latents: Float[Tensor, "views channels size size"],
-        t: float,
-        condition: Condition,
-        camera: Camera,
-        *,
-        guidance: float = 1.0,
-        rescale: float = 0.0,
-    ) -> Float[Tensor, "views channels size size"]:
+        self, latents: Squares, t: float, condition: Condition, camera: Camera, *,
+        guidance: float = 1.0, rescale: float = 0.0,
+    ) -> Squares:  # fmt: skip
         """u + guidance (c - u) of the two exact posterior means; the same for every camera."""
         self.evaluations += 1 if guidance in (0, 1) else 2
         alpha_bar, z, means = alpha_bar_at(self.alphas_cumprod, t), latents.flatten(1), self.means.flatten(1)[None]

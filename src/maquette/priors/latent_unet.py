@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Unpack
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import ask_unet, condition_by_clip, decode, encode, guided_x0, schedule_of, sizes_of
+from maquette.priors.latents import (
+    ask_unet,
+    condition_by_clip,
+    decode,
+    encode,
+    guided_x0,
+    nothing_said,
+    schedule_of,
+    sizes_of,
+)
 from maquette.priors.load import Loading, load_parts
 from maquette.priors.protocol import Condition, Latents
 
 
 class LatentUnetPrior:
     """`MultiviewPrior` over the latents of a U-Net with text cross-attention that predicts eps or v."""
+
+    blank = cached_property(nothing_said)
 
     def __init__(self, unet, vae, text_encoder, tokenizer, scheduler):
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
@@ -31,11 +42,6 @@ class LatentUnetPrior:
         """x0 of each view by itself."""
         ask = partial(ask_unet, self.unet)
         return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
-
-    @cached_property
-    def blank(self) -> Condition:
-        """Nothing said."""
-        return self.condition("")
 
 
 def load_latent_unet(source: str | Path, **options: Unpack[Loading]) -> LatentUnetPrior:

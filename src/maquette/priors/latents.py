@@ -96,6 +96,11 @@ def decode(vae, latents: Float[Tensor, "views c h w"]) -> Float[Tensor, "views s
     return (vae.decode(scaled).sample.float() / 2 + 0.5).clamp(0, 1).movedim(1, -1)
 
 
+def nothing_said(prior: MultiviewPrior) -> Condition:
+    """The empty prompt: a cached property of priors that read words."""
+    return prior.condition("")
+
+
 @torch.no_grad()
 def guided_x0(
     prior: Guidable, ask: Ask, latents: Latents, t: float, condition: Condition, *, guidance: float, rescale: float

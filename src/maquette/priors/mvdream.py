@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import condition_by_clip, decode, encode, guided_x0, schedule_of, sizes_of
+from maquette.priors.latents import condition_by_clip, decode, encode, guided_x0, nothing_said, schedule_of, sizes_of
 from maquette.priors.load import Loading, load_parts
 from maquette.priors.protocol import Condition, Latents
 
@@ -24,6 +24,8 @@ Z_UP = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 class MVDreamPrior:
     """`MultiviewPrior` over the latents of a U-Net that attends across views and is told where each is seen from."""
+
+    blank = cached_property(nothing_said)
 
     def __init__(self, unet, vae, text_encoder, tokenizer, scheduler):
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
@@ -46,11 +48,6 @@ class MVDreamPrior:
             return self.unet(views, level, words, poses.expand(sets, -1, -1)).flatten(0, 1)
 
         return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
-
-    @cached_property
-    def blank(self) -> Condition:
-        """Nothing said."""
-        return self.condition("")
 
 
 def camera_vectors(camera: Camera) -> Float[Tensor, "views 16"]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, sizes_of, stacked, words_only
+from maquette.priors.latents import decode, encode, guided_x0, nothing_said, schedule_of, sizes_of, stacked, words_only
 from maquette.priors.load import Loading, index_of, load_parts
 from maquette.priors.protocol import Condition, Latents, Picture
 from maquette.priors.t5 import T5Words, read_t5
@@ -23,6 +23,8 @@ TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
 
 class PixArtPrior:
     """`MultiviewPrior` over the latents of a diffusion transformer. A text is (1, tokens, width of T5), with a mask."""
+
+    blank = cached_property(nothing_said)
 
     def __init__(self, transformer, vae, text_encoder, tokenizer, scheduler, *, tokens: int):
         self.transformer, self.vae, self.tokens = transformer, vae, tokens
@@ -54,11 +56,6 @@ class PixArtPrior:
             ).sample
 
         return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
-
-    @cached_property
-    def blank(self) -> Condition:
-        """Nothing said."""
-        return self.condition("")
 
     def _sizes(self, rows: int) -> dict[str, Tensor | None]:
         """Size and aspect of the picture, which the model of 1024 px was trained with."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import ask_unet, guided_x0, schedule_of, words_only
+from maquette.priors.latents import ask_unet, guided_x0, nothing_said, schedule_of, words_only
 from maquette.priors.load import Loading, load_parts
 from maquette.priors.protocol import Condition, Latents, Picture
 from maquette.priors.sampling import resized
@@ -24,6 +24,8 @@ TOKENS = 77
 
 class PixelUnetPrior:
     """`MultiviewPrior` over pixels. A text is (1, 77, width of T5); the network sees its padding, as it was trained."""
+
+    blank = cached_property(nothing_said)
 
     def __init__(self, unet, text_encoder, tokenizer, scheduler):
         self.unet, self.text_encoder, self.tokenizer = unet, text_encoder, tokenizer
@@ -52,11 +54,6 @@ class PixelUnetPrior:
         """x0 of each view by itself, in pixels."""
         ask = partial(ask_unet, self.unet)
         return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
-
-    @cached_property
-    def blank(self) -> Condition:
-        """Nothing said."""
-        return self.condition("")
 
 
 def load_pixel_unet(source: str | Path, **options: Unpack[Loading]) -> PixelUnetPrior:

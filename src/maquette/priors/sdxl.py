@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from maquette.core.camera import Camera
-from maquette.priors.latents import decode, encode, guided_x0, schedule_of, sizes_of, stacked, words_only
+from maquette.priors.latents import decode, encode, guided_x0, nothing_said, schedule_of, sizes_of, stacked, words_only
 from maquette.priors.load import Loading, index_of, load_parts
 from maquette.priors.protocol import Condition, Latents, Picture
 
 
 class SdxlPrior:
     """`MultiviewPrior` over the latents of an SDXL U-Net. A text is (1, 77, width of both encoders together)."""
+
+    blank = cached_property(nothing_said)
 
     def __init__(
         self, unet, vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, scheduler, *, is_blank_zero: bool
@@ -69,11 +71,6 @@ class SdxlPrior:
             return said.sample
 
         return guided_x0(self, ask, latents, t, condition, guidance=guidance, rescale=rescale)
-
-    @cached_property
-    def blank(self) -> Condition:
-        """Nothing said."""
-        return self.condition("")
 
 
 def load_sdxl(source: str | Path, **options: Unpack[Loading]) -> SdxlPrior:
