@@ -63,7 +63,7 @@ def test_a_surface_is_cleaned_and_takes_the_colors_of_its_field_as_a_texture():
     agree(cloud, mesh, seen.alpha, seen.color)
 
 
-@pytest.mark.parametrize("pipeline", ["dreamfusion", "magic3d"])
+@pytest.mark.parametrize("pipeline", ["dreamfusion", "sjc", "magic3d", "fantasia3d"])
 def test_generate_writes_all_files_of_a_field_and_of_a_surface(pipeline, tmp_path):
     asset = generate("a red apple", pipeline=pipeline, quality="tiny", out=tmp_path, device="cpu")
     assert {"asset.ply", "asset.glb", "turntable.mp4", "preview.png", "run.json"} <= {
