@@ -2,13 +2,26 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from maquette.core import BadInput, Camera, Notice, look_at, orbit
 from maquette.core.rotation import matrix_to_quat
-from maquette.edit import Scene, SelectClick, Session, apply, click, clicked_views, from_json, replay, shot, to_json
+from maquette.edit import (
+    Scene,
+    SelectClick,
+    Session,
+    apply,
+    click,
+    clicked_views,
+    from_json,
+    replay,
+    shot,
+    to_json,
+    view,
+)
 from maquette.edit.edit import Sources, changing
 from maquette.edit.grow import grow
 from maquette.render import render_gaussians
@@ -121,6 +134,17 @@ def test_clicks_that_meet_nothing_are_refused(colored, pixel, words):
             apply(SelectClick("thing", shot(CAMERA), **clicks), colored)
     with pytest.raises(BadInput, match="at least one"):
         SelectClick("thing", shot(CAMERA), ())
+
+
+def test_shots_and_views_are_their_cameras_as_values():
+    camera = CAMERA.resized(40, 64)
+    for held in (shot(camera), view(camera, torch.ones(40, 64, dtype=torch.bool))):
+        again = held.camera
+        assert (again.height, again.width) == (40, 64)
+        for name in ("world_from_camera", "focal_px", "center_px"):
+            assert torch.equal(getattr(again, name), getattr(camera, name)), name
+        with pytest.raises(BadInput, match=f"a {type(held).__name__.lower()} has no 4 x 4 pose"):
+            replace(held, world_from_camera=held.world_from_camera[:15])
 
 
 def test_the_second_view_looks_from_elsewhere_at_what_was_clicked(colored):
