@@ -52,3 +52,13 @@ def test_a_thin_thing_repeats_its_points():
 def test_what_no_view_sees_has_no_points():
     with pytest.raises(BadInput, match="no view"):
         seen_points(torch.zeros(1, 8, 8), turntable(1, size=8), 4, np.random.default_rng(0))
+
+
+def test_a_thread_that_no_pixel_sees_is_its_own_corners():
+    vertices, faces = box((-1e-5, -0.5, -1e-5), (1e-5, 0.5, 1e-5))
+    mesh = CaptionedMesh(
+        "thread", vertices, faces, np.zeros((len(faces), 3), np.uint8), ("a thread",), "thread", "thread"
+    )
+    posed = draw_posed(mesh, np.random.default_rng(0), SIZES)
+    assert not (posed.views[:, 12:] != 0).any()
+    assert posed.points.shape == (40, 3) and set(posed.points[:, 1].abs().tolist()) == {0.5}

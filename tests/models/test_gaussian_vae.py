@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from maquette.core.camera import turntable
 from maquette.core.errors import BadInput
+from maquette.data.posed import PosedSizes, draw_posed
+from maquette.data.procedural import procedural_mesh
 from maquette.models.gaussian_vae import GaussianVae, Posterior, patch_positions
 from maquette.models.posed_views import pack_views
 from maquette.models.surfel_decoder import BASE_SHARE, REACH, Level
@@ -78,6 +81,21 @@ def test_objects_of_a_batch_do_not_see_each_other_and_points_of_one_do():
 
 
 @torch.no_grad()
+def test_a_fresh_read_out_looks_near_its_points():
+    """Another color on one half of a box changes the features of that half more than those of the other."""
+    sizes = PosedSizes(inputs=4, targets=1, pixels=32, points=40)
+    posed = draw_posed(procedural_mesh(0), np.random.default_rng(0), sizes)
+    views, model = posed.views[None], _vae(splits=(2, 2))
+    changed = views.clone()
+    changed[:, :, 0][views[:, :, 12] > 0.2] += 0.5
+    apart = (model.encode(changed, posed.points[None]).mean - model.encode(views, posed.points[None]).mean)[0].norm(
+        dim=1
+    )
+    right, left = (apart[sign * posed.points[:, 0] > 0.3].mean() for sign in (1, -1))
+    assert right > 2 * left > 0
+
+
+@torch.no_grad()
 def test_children_do_not_look_at_other_parents():
     model = _shaken()
     tokens, raw = torch.randn(1, 4, 32), torch.randn(1, 4, 13)
@@ -143,7 +161,7 @@ def test_patches_know_the_mean_of_what_they_see():
     views = torch.zeros(1, 15, 8, 16)
     views[0, 12:, 2, 3] = torch.tensor([0.1, 0.2, 0.3])
     views[0, 12:, 5, 5] = torch.tensor([0.3, 0.0, -0.1])
-    torch.testing.assert_close(patch_positions(views), torch.tensor([[[0.2, 0.1, 0.1], [0.0, 0.0, 0.0]]]))
+    torch.testing.assert_close(patch_positions(views, 8), torch.tensor([[[0.2, 0.1, 0.1], [0.0, 0.0, 0.0]]]))
 
 
 def test_weights_survive_a_round_trip(tmp_path):

@@ -68,9 +68,14 @@ def draw_posed(mesh: CaptionedMesh, draw: np.random.Generator, sizes: PosedSizes
     rgba = torch.from_numpy(seen.rgba).float() / 255
     depth, normal = torch.from_numpy(seen.depth), torch.from_numpy(seen.normal)
     n, inputs = sizes.inputs, cameras[: sizes.inputs]
+    if (depth[:n] > 0).any():
+        points = seen_points(depth[:n], inputs, sizes.points, draw)
+    else:  # a thread between the middles of all pixels: its corners
+        corners = torch.from_numpy(np.resize(mesh.vertices, (max(sizes.points, len(mesh.vertices)), 3)))
+        points = corners[farthest_points(corners, sizes.points)]
     return Posed(
         pack_views(rgba[:n, ..., :3], depth[:n], normal[:n], inputs),
-        seen_points(depth[:n], inputs, sizes.points, draw),
+        points,
         cameras[n:],
         rgba[n:],
         normal[n:],

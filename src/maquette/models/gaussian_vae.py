@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from maquette.core.errors import BadInput
 from maquette.models.autoencoder import ResidualBlock
 from maquette.models.posed_views import CHANNELS
-from maquette.models.sets import FeedForward, PointEmbedding, SetBlock
+from maquette.models.sets import OCTAVES, FeedForward, PointEmbedding, SetBlock
 from maquette.models.surfel_decoder import Level, SurfelDecoder
 
 PATCH = 8
 """Pixels a side of a token of the set latent."""
+FINE = 4
+"""Of the tokens that are only read: in small views a patch of 8 is a fifth of an object and mixes its colors."""
+LOCAL_OCTAVE, LOCAL_SPAN = 2.0, 1.2
+"""Octaves of positions that count at first, so that the read-out begins near its points."""
 STEEPEST = 20.0
 """Log-variances stay within this of zero, softly."""
 
@@ -44,7 +48,7 @@ class Posterior(NamedTuple):
 class ViewEncoder(nn.Module):
     """Views to a set latent: a convolutional stem for each, then attention across the tokens of all.
 
-    Each token is told the mean position of the surface in its patch.
+    Each token is told the mean position of the surface in its patch. Finer tokens, which have seen no others, follow.
     """
 
     def __init__(self, width: int, heads: int, depth: int):
@@ -53,26 +57,33 @@ class ViewEncoder(nn.Module):
         for stage in (width // 4, width // 2, width):
             stages += [nn.Conv2d(channels, stage, 3, stride=2, padding=1), ResidualBlock(stage)]
             channels = stage
-        self.stem, self.norm = nn.Sequential(*stages), nn.LayerNorm(width)
-        self.position = PointEmbedding(width)
+        self.stem, self.last = nn.Sequential(*stages[:4]), nn.Sequential(*stages[4:])
+        self.norm, self.position = nn.LayerNorm(width), PointEmbedding(width)
+        self.fine, self.norm_fine = nn.Linear(width // 2, width), nn.LayerNorm(width)
+        self.norm_fine_out = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(SetBlock(width, heads) for _ in range(depth))
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, views: Float[Tensor, "objects views 15 height width"]) -> Float[Tensor, "objects tokens _"]:
-        objects = len(views)
-        maps = self.stem(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        x = self.norm(maps.flatten(2).transpose(1, 2)) + self.position(patch_positions(views.flatten(0, 1)))
-        x = x.reshape(objects, -1, x.shape[-1])
+        objects, views = len(views), views.flatten(0, 1)
+        halves = self.stem(views.contiguous(memory_format=torch.channels_last))
+        x = self.norm(_tokens(self.last(halves))) + self.position(patch_positions(views, PATCH))
+        fine = self.norm_fine(self.fine(_tokens(halves))) + self.position(patch_positions(views, FINE))
+        x, fine = (tokens.reshape(objects, -1, tokens.shape[-1]) for tokens in (x, fine))
         for block in self.blocks:
             x = block(x)
-        return self.norm_out(x)
+        return torch.cat([self.norm_out(x), self.norm_fine_out(fine)], dim=1)
 
 
-def patch_positions(views: Float[Tensor, "views 15 height width"]) -> Float[Tensor, "views patches 3"]:
+def _tokens(maps: Float[Tensor, "views channels rows columns"]) -> Float[Tensor, "views tokens channels"]:
+    return maps.flatten(2).transpose(1, 2)
+
+
+def patch_positions(views: Float[Tensor, "views 15 height width"], patch: int) -> Float[Tensor, "views patches 3"]:
     """Mean of the surface points in each patch, in rows; zero for a patch that sees none."""
     points = views[:, 12:15].float()
     is_seen = (points != 0).any(1, keepdim=True).to(points)
-    mean, share = (nn.functional.avg_pool2d(image, PATCH) for image in (points, is_seen))
+    mean, share = (nn.functional.avg_pool2d(image, patch) for image in (points, is_seen))
     return (mean / share.clamp(min=1e-6)).flatten(2).transpose(1, 2)
 
 
@@ -101,11 +112,26 @@ class GaussianVae(ModelMixin, ConfigMixin):
                 f"{len(splits)} upsamplers have {len(level_widths)} widths; expected one each", "give both lists"
             )
         self.views = ViewEncoder(width, heads, view_depth)
-        self.position, self.read = PointEmbedding(width), SetBlock(width, heads)
+        self.read = SetBlock(width, heads)
         self.norm, self.moments = nn.LayerNorm(width), FeedForward(width, width, 2 * latent_channels)
-        # The read-out must not be the identity at first: features would know no view.
-        nn.init.xavier_uniform_(self.read.attention.out.weight)
+        self._begin_local()
         self.decoder = SurfelDecoder(latent_channels, width, heads, decoder_depth, splits, level_widths)
+
+    @torch.no_grad()
+    def _begin_local(self) -> None:
+        """Let the read-out look near its points at first: it must not be the identity, and far views mislead it."""
+        attention, position = self.read.attention, self.views.position.linear
+        nn.init.xavier_uniform_(attention.out.weight)
+        octaves = torch.arange(OCTAVES).repeat_interleave(3).repeat(2)
+        scale = torch.cat([torch.ones(3), (-0.5 * ((octaves - LOCAL_OCTAVE) / LOCAL_SPAN) ** 2).exp()])
+        position.weight.mul_(2.5 * scale / scale.square().mean().sqrt())
+        width = len(attention.query.weight)
+        attention.key_value.weight[:width] = attention.query.weight  # what is near is alike
+        attention.key_value.bias[:width] = attention.query.bias
+        for norm, weight in (
+            (self.views.norm, 0.3), (self.views.norm_fine, 0.3), (attention.query_norm, 1.7), (attention.key_norm, 1.7),
+        ):  # fmt: skip
+            norm.weight.fill_(weight)
 
     def encode(
         self,
@@ -120,7 +146,7 @@ class GaussianVae(ModelMixin, ConfigMixin):
             raise BadInput(
                 f"views of {tuple(views.shape[-2:])} px; expected multiples of {PATCH}", "render them at another size"
             )
-        read = self.norm(self.read(self.position(points), self.views(views)))
+        read = self.norm(self.read(self.views.position(points), self.views(views)))
         mean, log_variance = self.moments(read).float().chunk(2, dim=-1)
         return Posterior(mean, STEEPEST * torch.tanh(log_variance / STEEPEST))
 
