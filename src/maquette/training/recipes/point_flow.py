@@ -7,7 +7,7 @@ made on the first run. When both parts have been trained, `out/model` is what `m
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,8 @@ from maquette.training.loop import LoopConfig, fit
 Load = Callable[[int], CaptionedMesh]
 SHOWN = 6
 """Objects on the sheet."""
+DOT = 1.5
+"""Points are drawn narrower than the gaps between them by this logarithm."""
 VIEW, WHITE = orbit(torch.tensor([30.0]), torch.tensor([20.0]), size=96), torch.ones(3)
 
 
@@ -200,7 +202,8 @@ def draw_sheet(
             seen = [render_surfels(level.cloud(i).to("cpu"), VIEW, background=WHITE) for i in range(len(points))]
         else:
             clouds = [from_points(cloud, (0.5 + cloud).clamp(0, 1), opacity=0.9) for cloud in data.cpu()]
-            seen = [render_gaussians(cloud, VIEW, background=WHITE) for cloud in clouds]
+            dots = [replace(cloud, log_scales=cloud.log_scales - DOT) for cloud in clouds]
+            seen = [render_gaussians(cloud, VIEW, background=WHITE) for cloud in dots]
         rows.append(torch.cat([rendering.color[0] for rendering in seen], dim=1))
     sheet = torch.cat(rows).clamp(0, 1)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
