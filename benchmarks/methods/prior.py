@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core import Camera, Preview, Result, prepare_folder, turntable
+from maquette.core import BadInput, Camera, Preview, Result, prepare_folder, turntable
 from maquette.core.files import atomic_write
 from maquette.data.shards import read_index, read_mesh
 from maquette.data.views import render_views
@@ -80,12 +80,15 @@ def consistency(made: Made) -> dict[str, float]:
     """Do the drawn views agree with each other (by the depth of what was fitted), and with the fit?"""
     seen = made.seen()
     as_drawn = Rendering(color=made.drawn, depth=seen.depth, alpha=seen.alpha)
-    drawn, fitted = reprojection(as_drawn, CAMERA), reprojection(seen, CAMERA)
-    return {
+    row = {"PSNR of drawn against fitted views": psnr(made.drawn, seen.color).mean().item()}
+    try:
+        drawn, fitted = reprojection(as_drawn, CAMERA), reprojection(seen, CAMERA)
+    except BadInput:  # so thin or foggy that no pixel is found again
+        return row | {"pixels found again in the next view": 0.0}
+    return row | {
+        "pixels found again in the next view": fitted.shared,
         "drawn views, reprojection difference": drawn.difference,
         "fitted views, reprojection difference": fitted.difference,
-        "pixels found again in the next view": fitted.shared,
-        "PSNR of drawn against fitted views": psnr(made.drawn, seen.color).mean().item(),
     }
 
 
@@ -122,11 +125,11 @@ def points_of(made: Made) -> Float[Tensor, "points 3"]:
 
 
 def means(rows: list[dict[str, float]]) -> list[list[str]]:
-    """A line of a table for each number: mean and standard deviation over assets."""
+    """A line of a table for each number: mean and standard deviation over the assets that have it."""
     lines = []
-    for name in rows[0]:
-        found = spread([row[name] for row in rows])
-        lines.append([name, f"{found['mean']:.3f} ± {found['std']:.3f}"])
+    for name in dict.fromkeys(name for row in rows for name in row):
+        found = spread([row[name] for row in rows if name in row])
+        lines.append([name, f"{found['mean']:.3f} ± {found['std']:.3f} of {found['count']}"])
     return lines
 
 
