@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import blake2b
 
 import pytest
 import torch
@@ -121,6 +122,8 @@ def test_the_command_writes_the_files_and_its_points_make_the_asset_again(tmp_pa
     assert report["config"]["weights"] == str(weights) and report["surfels"] == 96
     points = tmp_path / "one" / "points.ply"
     assert command([*line, "--points", str(points), "--out", str(tmp_path / "two")]) == 0
+    again = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert again["cloud_hash"] == blake2b(points.read_bytes(), digest_size=8).hexdigest() and not report["cloud_hash"]
     for name in ("asset.ply", "surfels.ply", "points.ply"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert len(load_surfels(tmp_path / "two" / "surfels.ply")) == 96 and load_points(points).shape == (24, 3)

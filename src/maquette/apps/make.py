@@ -21,6 +21,7 @@ from maquette.core.device import pick_device
 from maquette.core.files import atomic_write
 from maquette.core.inputs import check_prompt, check_seed
 from maquette.core.memory import peak_bytes
+from maquette.io.limits import read_file
 from maquette.pipelines import PIPELINES
 from maquette.priors.hub import commit_of
 from maquette.representations import GaussianCloud, Mesh, examine
@@ -193,10 +194,12 @@ def depends_on(
     script: Path | None = None,
 ) -> dict[str, Any]:
     """What decides which asset is made, besides the machine: a part of the report."""
+    cloud = getattr(config, "cloud", None)
     return {
         "prompt": prompt,
         "image": None if image is None else str(image),
-        "image_hash": None if image is None else blake2b(image.read_bytes(), digest_size=8).hexdigest(),
+        "image_hash": None if image is None else _hash(image.read_bytes()),
+        "cloud_hash": None if cloud is None else _hash(read_file(cloud, "a PLY file of points")),
         "pipeline": pipeline,
         "prior": source.name,
         "revision": source.revision,
@@ -206,6 +209,10 @@ def depends_on(
         "script": None if script is None else _edits(script),
         "versions": _versions(),
     }
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 def _edits(script: Path) -> list[dict]:
