@@ -132,7 +132,12 @@ def test_options_reach_the_machinery_and_the_files_are_listed(run_of, capsys):
     assert cli.run(words) == 0
     said = capsys.readouterr()
     options = {"image": None, "pipeline": "im3d", "prior": Source(), "device": "cpu"}
-    options |= {"overrides": {"quality": "standard", "steps": 600, "loss": "l2"}, "best_of": 1, "script": None}
+    options |= {
+        "overrides": {"quality": "standard", "steps": 600, "loss": "l2"},
+        "best_of": 1,
+        "script": None,
+        "start": None,
+    }
     assert f"a red apple 3 {options}" in " ".join(said.err.split())
     assert said.out.split() == [os.path.join("out", "a-red-apple-3", "asset.ply"), "2", "KiB"]
 

@@ -39,6 +39,7 @@ def best(
     overrides: dict,
     out: Path | None,
     script: Path | None = None,
+    start: Path | None = None,
 ) -> Iterator[Event]:
     """`make` with the seeds `seed` to `seed + count - 1`, of which the best is kept; ends in its `Result`.
 
@@ -50,7 +51,7 @@ def best(
     """
     source = Source(prior) if isinstance(prior, str) else prior
     asked = {"image": image, "pipeline": pipeline, "prior": source, "device": device, "overrides": overrides}
-    asked |= {"script": script}
+    asked |= {"script": script, "start": start}
     if count < 1:
         raise BadInput(f"the best of {count} seeds; expected at least 1", "leave it out to make one asset")
     if count == 1:
@@ -101,7 +102,7 @@ def _finished(folder: Path, prompt: str | None, seed: int, asked: dict) -> Resul
     report = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     source, pipeline = asked["prior"], asked["pipeline"]
     config = configured(asked["overrides"], pipeline, is_image_prior=not source.family().is_multiview)
-    wanted = depends_on(prompt, asked["image"], pipeline, source, seed, config, asked["script"])
+    wanted = depends_on(prompt, asked["image"], pipeline, source, seed, config, asked["script"], asked["start"])
     if json.loads(json.dumps(wanted, default=str)) != {name: report.get(name) for name in wanted}:
         return None
     cloud, mesh = io.load_ply(folder / "asset.ply"), io.load_mesh(folder / "asset.glb")

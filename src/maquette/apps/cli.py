@@ -35,6 +35,7 @@ def generate(
     seed: int = 0,
     best_of: int = 1,
     script: Path | None = None,
+    start: Path | None = None,
     weights: Path | None = None,
     points: Path | None = None,
     shape_seed: int | None = None,
@@ -60,6 +61,7 @@ def generate(
         seed: The same seed makes the same asset.
         best_of: Make so many, with this seed and those after it, and keep the one most like the words.
         script: Edits on the way: a JSON list, each with its step; for the pipeline interactive3d.
+        start: An asset to begin from, for pipelines that distil Gaussians: a .ply, .spz or .glb file with Gaussians.
         weights: For gaussian-anything: the folder of its networks.
         points: For gaussian-anything: a .ply file whose points are the shape; the words say its look.
         shape_seed: For gaussian-anything: the seed of the points, if not --seed.
@@ -109,6 +111,7 @@ def generate(
         overrides=values,
         best_of=best_of,
         script=script,
+        start=start,
     )
     try:
         result = follow(events, as_json=json)

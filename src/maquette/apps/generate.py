@@ -21,6 +21,7 @@ def generate(
     seed: int = 0,
     best_of: int = 1,
     script: str | Path | None = None,
+    start: str | Path | None = None,
     out: str | Path | None = None,
     device: str | None = None,
     **overrides: object,
@@ -29,16 +30,17 @@ def generate(
 
     `pipeline` is a name in `maquette.pipelines.PIPELINES`; `prior`, `revision`, `is_offline` and `dtype` are those of
     `Source`. With `best_of` so many seeds from `seed` on are tried and the best one is kept, see `best`. `script` is a
-    file with edits for pipelines that take some on their way, see `maquette.apps.interactions`. `overrides` are
-    `quality` ("standard", "paper", "tiny") or fields of its configuration. With `out`, the files of `maquette generate`
-    are written there as well. Raises BadInput for what cannot be understood, Unsupported for a picture where
-    the pipeline reads only words.
+    file with edits for pipelines that take some on their way, see `maquette.apps.interactions`; `start` one with
+    Gaussians, for pipelines that begin from some. `overrides` are `quality` ("standard", "paper", "tiny") or fields of
+    its configuration. With `out`, the files of `maquette generate` are written there as well. Raises BadInput for what
+    cannot be understood, Unsupported for a picture where the pipeline reads only words.
     """
     result = None
     events = best(
         prompt or None, count=best_of, image=None if image is None else Path(image), pipeline=pipeline,
         prior=Source(str(prior), revision, is_offline, dtype), seed=seed, device=device, overrides=overrides,
         out=None if out is None else Path(out), script=None if script is None else Path(script),
+        start=None if start is None else Path(start),
     )  # fmt: skip
     for event in events:
         result = event if isinstance(event, Result) else result
@@ -57,10 +59,11 @@ def generate_to_folder(
     overrides: dict,
     best_of: int = 1,
     script: Path | None = None,
+    start: Path | None = None,
 ) -> Iterator[Event]:
     """The best of `best_of` seeds with its files in `out`; ends in `Result(cloud, report)`."""
     for event in best(
         prompt, count=best_of, image=image, pipeline=pipeline, prior=prior, seed=seed, device=device,
-        overrides=overrides, out=out, script=script,
+        overrides=overrides, out=out, script=script, start=start,
     ):  # fmt: skip
         yield Result(event.asset.cloud, event.report) if isinstance(event, Result) else event

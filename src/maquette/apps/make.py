@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import json
 import platform
 import time
@@ -63,6 +64,7 @@ def make(
     overrides: dict,
     out: Path | None,
     script: Path | None = None,
+    start: Path | None = None,
 ) -> Iterator[Event]:
     """Understand, load, run the pipeline, make the mesh, write the files; ends in `Result(Asset, report)`.
 
@@ -81,6 +83,10 @@ def make(
         check_prompt(prompt or "")
     if pipeline == OF_POINTS and source.name != "pocket":
         raise Unsupported(f"{pipeline} has weights of its own, and asks no other prior", "give --weights FOLDER")
+    module = importlib.import_module(PIPELINES[pipeline])
+    if start is not None and "initial" not in inspect.signature(module.run).parameters:
+        raise Unsupported(f"{pipeline} begins from no asset", "leave --start out, or choose ge3d, lucid, gsgen")
+    begin = {} if start is None else {"initial": io.load_splats(start)}
     family = source.family()
     config = configured(overrides, pipeline, is_image_prior=not family.is_multiview)
     clock = _Clock()
@@ -114,7 +120,7 @@ def make(
             source.name, revision=source.revision, is_offline=source.is_offline, device=target, dtype=dtype
         )
         options = _pictured(picture, target) if pipeline in FROM_PICTURES else edits
-        options = options | {"checkpoint": None if out is None else _state(out, source)}
+        options = options | begin | {"checkpoint": None if out is None else _state(out, source, start)}
     if pipeline in CHOOSING:
         from maquette.priors.encoders import load_encoder
 
@@ -124,7 +130,7 @@ def make(
     if source.name != "pocket":
         yield Notice(f"loaded {source.name}: {loaded}")
     clock.stop("load")
-    for event in importlib.import_module(PIPELINES[pipeline]).run(config, views, prompt=said, seed=seed, **options):
+    for event in module.run(config, views, prompt=said, seed=seed, **options):
         if isinstance(event, Result):
             made, report = event.asset, event.report
         else:
@@ -138,7 +144,7 @@ def make(
     cloud, mesh = shapes_of(made, fitted)
     yield Progress("mesh", 1, 1)
     clock.stop("mesh")
-    report = report | depends_on(prompt, image, pipeline, source, seed, config, script) | {
+    report = report | depends_on(prompt, image, pipeline, source, seed, config, script, start) | {
         "understood": words.understood if words else None, "commit": commit_of(source.name, source.revision),
         "loaded": loaded, "device": str(target), "faces": len(mesh.faces),
     }  # fmt: skip
@@ -192,6 +198,7 @@ def depends_on(
     seed: int,
     config: Any,
     script: Path | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """What decides which asset is made, besides the machine: a part of the report."""
     cloud = getattr(config, "cloud", None)
@@ -200,6 +207,7 @@ def depends_on(
         "image": None if image is None else str(image),
         "image_hash": None if image is None else _hash(image.read_bytes()),
         "cloud_hash": None if cloud is None else _hash(read_file(cloud, "a PLY file of points")),
+        "start_hash": None if start is None else _hash(read_file(start, "a file of Gaussians")),
         "pipeline": pipeline,
         "prior": source.name,
         "revision": source.revision,
@@ -242,10 +250,11 @@ def subject(path: Path, out: Path | None) -> torch.Tensor:
     return torch.cat([framed, mask[..., :1]], dim=-1)
 
 
-def _state(out: Path, source: Source) -> Path:
-    """The folder of a run's state; `BadInput` where a run with another prior was stopped."""
+def _state(out: Path, source: Source, start: Path | None = None) -> Path:
+    """The folder of a run's state; `BadInput` where a run with another prior, or another start, was stopped."""
     folder = prepare_folder(out / ".state")
-    told = json.dumps({"prior": source.name, "revision": source.revision, "dtype": source.dtype})
+    begin = {} if start is None else {"start": _hash(start.read_bytes())}
+    told = json.dumps({"prior": source.name, "revision": source.revision, "dtype": source.dtype, **begin})
     file = folder / "prior.json"
     if file.is_file() and file.read_text(encoding="utf-8") != told:
         raise BadInput(
