@@ -1,6 +1,6 @@
 """Moving the few points that an object was made from, and drawing it anew with the noise that it had.
 
-GaussianAnything (arXiv 2411.08033, section 3.4): features are made again for the moved points, so that parts do not
+GaussianAnything (arXiv 2411.08033), its interactive editing: features are made again for the moved points, so that parts do not
 tear as they do when their surfels are moved. This module knows neither where the first points came from nor the log.
 """
 
