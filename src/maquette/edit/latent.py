@@ -1,7 +1,7 @@
 """Moving the few points that an object was made from, and drawing it anew with the noise that it had.
 
-GaussianAnything (arXiv 2411.08033), its interactive editing: features are made again for the moved points, so that parts do not
-tear as they do when their surfels are moved. This module knows neither where the first points came from nor the log.
+The editing of GaussianAnything (arXiv 2411.08033): features are made again for the moved points, so that parts do not
+tear as they do when their surfels are moved. This module does not know where the first points came from.
 """
 
 from collections.abc import Sequence
