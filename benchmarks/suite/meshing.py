@@ -21,7 +21,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from maquette.core import Camera, Constant, Exponential, Streams, orbit
+from maquette.core import Camera, Constant, Exponential, Streams, orbit, prepare_folder
 from maquette.data.shards import read_index, read_mesh
 from maquette.data.views import render_views
 from maquette.evaluation import examine_baked, psnr
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--texture", type=int, default=1024)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     chosen = parser.parse_args()
+    prepare_folder(chosen.out)
     index = read_index(chosen.data, split=chosen.split)
     rows = index[:: max(1, len(index) // chosen.count)][: chosen.count]
     done, pictures = [], []

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from meshing import SIZE, VIEWS, fitted
 
-from maquette.core import Event, Result, Streams
+from maquette.core import Event, Result, Streams, prepare_folder
 from maquette.data.procedural import box, revolved
 from maquette.evaluation import chamfer, surface_points
 from maquette.render import Rendering, render_field, render_mesh
@@ -204,7 +204,7 @@ def main() -> None:
     print(head, flush=True)
     rows = [row for shape in shapes() for row in measured(shape)]
     text = ["`python benchmarks/suite/shapes.py`", "", head, *rows]
-    (chosen.out / "shapes.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    (prepare_folder(chosen.out) / "shapes.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
