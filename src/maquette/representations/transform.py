@@ -87,7 +87,7 @@ def _bend(
         was_skew = [_turn(columns, p, q) for p, q in ((0, 1), (0, 2), (1, 2))]
         if not any(was_skew):
             break
-    lengths = torch.stack([torch.linalg.vector_norm(column, dim=0) for column in columns])
+    lengths = torch.stack([column.square().sum(dim=0).sqrt() for column in columns])  # faster than a norm
     x, y, z = (column / length for column, length in zip(columns, lengths, strict=True))
     z = z * (torch.linalg.cross(x, y, dim=0) * z).sum(dim=0).sign()  # a reflected axis spans the same ellipsoid
     return matrix_to_quat(torch.stack([x, y, z], dim=-1).movedim(0, 1)), lengths.T.log() + longest
