@@ -14,11 +14,8 @@ from maquette.core import (
     Event,
     Exponential,
     Linear,
-    Result,
     Steps,
     Streams,
-    prepare_folder,
-    turntable,
 )
 from maquette.diffusion import TimeRange
 from maquette.guidance import Distillation, sds
@@ -27,8 +24,7 @@ from maquette.kernels.hashgrid import GridShape
 from maquette.priors import MultiviewPrior
 from maquette.representations.field import FieldShape
 from maquette.training.descent import Moment, said
-from maquette.training.field_descent import Light, Loop, distill
-from maquette.training.gaussians_to_field import Distilled
+from maquette.training.field_descent import Light, Loop, one_field
 from maquette.training.module_descent import Pace
 from maquette.training.orbits import Around
 from maquette.training.volume import Penalties, Rates, Volume
@@ -127,20 +123,7 @@ def run(
         told, noise = words(moment.camera), moment.noise(latents)
         return sds(latents, prior, told, moment.camera, t, noise, scale=config.guidance)
 
-    described = [type(prior).__name__, prior.image_size, *prior.latent_shape]
-    done = yield from distill(
-        config.loop, [volume], prior, guide, steps=config.iterations, seed=seed,
-        shown=turntable(4, 15.0, size=config.resolution).to(prior.device),
-        state_file=None if checkpoint is None else prepare_folder(checkpoint) / "field.safetensors",
-        identity={"pipeline": "dreamfusion", "prompt": prompt, "prior": described, "config": repr(config)},
+    yield from one_field(
+        config.loop, volume, prior, guide, pipeline="dreamfusion", config=config, prompt=prompt,
+        iterations=config.iterations, seed=seed, checkpoint=checkpoint,
     )  # fmt: skip
-    report = {
-        "pipeline": "dreamfusion",
-        "prompt": prompt,
-        "seed": seed,
-        "iterations": config.iterations,
-        "evaluations": done.evaluations,
-        "occupied": round(float(volume.mask.float().mean()), 4),
-        "seconds": {stage: round(value, 3) for stage, value in done.seconds.items()},
-    }
-    yield Result(Distilled(volume.field, volume.occupancy), report)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maquette.core import BadInput, Constant, Event, Exponential, Result, Steps, Streams, prepare_folder, turntable
+from maquette.core import BadInput, Constant, Event, Exponential, Steps, Streams
 from maquette.diffusion import TimeRange
 from maquette.diffusion.annealing import SJC
 from maquette.guidance import Distillation, sjc
@@ -19,8 +19,7 @@ from maquette.priors import MultiviewPrior
 from maquette.representations.field import FieldShape
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Moment, said
-from maquette.training.field_descent import Loop, distill
-from maquette.training.gaussians_to_field import Distilled
+from maquette.training.field_descent import Loop, one_field
 from maquette.training.module_descent import Pace
 from maquette.training.orbits import Around
 from maquette.training.volume import Penalties, Rates, Volume
@@ -115,20 +114,7 @@ def run(
         told, noise = words(moment.camera), moment.noise(latents)
         return sjc(latents, prior, told, moment.camera, t, noise, scale=config.guidance)
 
-    described = [type(prior).__name__, prior.image_size, *prior.latent_shape]
-    done = yield from distill(
-        config.loop, [volume], prior, guide, steps=config.iterations, seed=seed,
-        shown=turntable(4, 15.0, size=config.resolution).to(prior.device),
-        state_file=None if checkpoint is None else prepare_folder(checkpoint) / "field.safetensors",
-        identity={"pipeline": "sjc", "prompt": prompt, "prior": described, "config": repr(config)},
+    yield from one_field(
+        config.loop, volume, prior, guide, pipeline="sjc", config=config, prompt=prompt,
+        iterations=config.iterations, seed=seed, checkpoint=checkpoint,
     )  # fmt: skip
-    report = {
-        "pipeline": "sjc",
-        "prompt": prompt,
-        "seed": seed,
-        "iterations": config.iterations,
-        "evaluations": done.evaluations,
-        "occupied": round(float(volume.mask.float().mean()), 4),
-        "seconds": {stage: round(value, 3) for stage, value in done.seconds.items()},
-    }
-    yield Result(Distilled(volume.field, volume.occupancy), report)

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from maquette.core import Camera, Event, Streams
+from maquette.core import Camera, Event, Result, Streams, prepare_folder, turntable
 from maquette.core.memory import available_bytes
 from maquette.core.schedule import Constant
 from maquette.priors import MultiviewPrior
@@ -22,6 +22,7 @@ from maquette.representations.field import FieldShape
 from maquette.training.anywhere import Anywhere
 from maquette.training.descent import Guide, Moment
 from maquette.training.field_budget import HOLES, march_bytes, parameter_bytes, promise, step_bytes
+from maquette.training.gaussians_to_field import Distilled
 from maquette.training.module_descent import Done, Learner, Outcome, Pace, descend
 from maquette.training.optim import Rate
 from maquette.training.orbits import Around
@@ -155,3 +156,30 @@ def most_memory(loop: Loop, shape: FieldShape, shown: Camera, *, steps: int, par
     )
     preview = march_bytes(shape, shown, samples=loop.samples, normals=False, gradients=False)
     return max(step, round(HOLES * (3 * particles * parameter_bytes(shape) + preview)))
+
+
+def one_field(
+    loop: Loop, volume: Volume, prior: MultiviewPrior, guide: Guide, *, pipeline: str, config: object, prompt: str,
+    iterations: int, seed: int, checkpoint: Path | None,
+) -> Generator[Event, None, None]:  # fmt: skip
+    """`distill` of one field from words, to its end: the last event is `Result(Distilled, report)`.
+
+    With a folder `checkpoint` the run keeps its state there; the state belongs to this prompt, prior and `config`.
+    """
+    described = [type(prior).__name__, prior.image_size, *prior.latent_shape]
+    done = yield from distill(
+        loop, [volume], prior, guide, steps=iterations, seed=seed,
+        shown=turntable(4, 15.0, size=round(loop.resolution(iterations))).to(prior.device),
+        state_file=None if checkpoint is None else prepare_folder(checkpoint) / "field.safetensors",
+        identity={"pipeline": pipeline, "prompt": prompt, "prior": described, "config": repr(config)},
+    )  # fmt: skip
+    report = {
+        "pipeline": pipeline,
+        "prompt": prompt,
+        "seed": seed,
+        "iterations": iterations,
+        "evaluations": done.evaluations,
+        "occupied": round(float(volume.mask.float().mean()), 4),
+        "seconds": {stage: round(value, 3) for stage, value in done.seconds.items()},
+    }
+    yield Result(Distilled(volume.field, volume.occupancy), report)
